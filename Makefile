@@ -1,0 +1,42 @@
+# Each target makes .venv first, from requirements.txt and constraints.txt; it goes again in seconds when nothing has changed.
+# Another interpreter: make PYTHON=/path/to/python3.12 ...
+PY := .venv/bin/python
+
+.PHONY: run test lint lab render lock clean
+
+run: .venv/ready            ## execute the six notebooks into outputs/latest/
+	$(PY) -m helpers.series $(ARGS)
+
+test: lint                  ## lint, unit tests, notebook contract, the series with smoke parameters, nbval
+	$(PY) -m pytest
+
+lint: .venv/ready
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+lab: .venv/ready            ## open the notebooks in JupyterLab
+	$(PY) -m jupyterlab notebooks
+
+render: .venv/ready         ## rerun with default parameters; put outputs into notebooks/ and results into README.md
+	$(PY) -m helpers.render
+
+lock: .venv/ready           ## refresh constraints.txt
+	$(PY) -m pip install --quiet uv
+	$(PY) -m uv pip compile --quiet --universal --upgrade --python-version 3.11 --no-header --no-emit-index-url --no-annotate requirements.txt -o constraints.txt
+
+clean:                      ## remove the environment and all runs but the reference
+	rm -rf .venv outputs/latest outputs/smoke
+
+# The interpreter is tried, not only looked up: a name on the path may be a shim that runs nothing.
+.venv/ready: requirements.txt constraints.txt pyproject.toml
+	@for python in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
+	  version=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue; \
+	  seen="$$seen $$python is $$version;"; \
+	  case $$version in 3.11|3.12|3.13) ;; *) continue ;; esac; \
+	  "$$python" -c 'import venv, ensurepip' 2>/dev/null || { novenv=$$python; continue; }; \
+	  echo "Making .venv with Python $$version (about two minutes)"; \
+	  "$$python" -m venv .venv && $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . && touch .venv/ready && exit 0; \
+	  echo "Error: the packages could not be installed; the lines above tell why." >&2; exit 1; \
+	done; \
+	if [ -n "$$novenv" ]; then echo "Error: $$novenv has no venv module; install it (Debian, Ubuntu: apt install python3-venv) and try again." >&2; \
+	else echo "Error: Python 3.11, 3.12 or 3.13 is needed ($${seen:-found no Python;} TensorFlow has no wheels for others); install one, or name it: make PYTHON=/path/to/python3.12" >&2; fi; exit 1

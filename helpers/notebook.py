@@ -1,0 +1,50 @@
+"""The one set-up call of every notebook."""
+
+import os
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from helpers import parameters, plots
+from helpers.runs import Run
+
+
+def setup(name: str, namespace: dict[str, object], keras: bool = True) -> Run:
+    """Prepares a notebook and returns its run.
+
+    Checks the parameters in `namespace` (pass `globals()`), seeds Python, NumPy and Keras with SEED, makes
+    TensorFlow's operations deterministic, keeps its start-up messages off the page and sets the plot style.
+    With `keras=False` TensorFlow is not imported, which saves several seconds.
+    Raises UserError for an unknown parameter or a bad value.
+    """
+    values = parameters.check(parameters.from_namespace(namespace), name)
+    namespace.update(values)  # a whole number given for a fraction becomes a float
+    run = Run(name, values["RUN"], values)
+    plots.set_style()
+    random.seed(values["SEED"])
+    np.random.seed(values["SEED"])
+    if keras:
+        with quiet_stderr():
+            import keras as k
+            import tensorflow as tf
+        k.utils.set_random_seed(values["SEED"])
+        tf.config.experimental.enable_op_determinism()
+    return run
+
+
+@contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Sends what C++ libraries write to file descriptor 2 nowhere; Python's own exceptions still surface.
+
+    TensorFlow prints notes about the processor while it is imported, before any of its log settings count.
+    """
+    saved = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

@@ -1,0 +1,123 @@
+"""The parameters of the notebooks: one vocabulary with one meaning, type and range a name.
+
+A notebook's `parameters` cell chooses among these names and sets its defaults. The same rules hold whether a
+value comes from the runner, from papermill or from a reader's hand.
+"""
+
+import ast
+import difflib
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from helpers import paths
+from helpers.errors import UserError
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a parameter accepts: a type, a smallest and largest value, or a pattern for text."""
+
+    type: type
+    low: float = -math.inf
+    high: float = math.inf
+    pattern: str = ".*"
+    wanted: str = ""
+
+
+def _count(low: int = 1, high: float = math.inf) -> Rule:
+    return Rule(int, low, high)
+
+
+def _fraction(high: float = 1.0) -> Rule:
+    return Rule(float, 0.0, high)
+
+
+RULES = {
+    "RUN": Rule(str, pattern=r"[^\s./\\:*?\"<>|][^/\\:*?\"<>|]*", wanted="the name of a run folder, without slashes"),
+    "SEED": _count(0, 2**31 - 1),
+    "DATASET": Rule(str, pattern=r".+", wanted="mnist, fashion_mnist or the path of an .npz file"),
+    "IMAGE": Rule(str, wanted="the path of a picture, or nothing"),
+    "TRAIN_SIZE": _count(100),
+    "VALIDATION": _count(100),
+    "EPOCHS": _count(),
+    "BATCH_SIZE": _count(),
+    "LEARNING_RATE": Rule(float, 1e-7, 1.0),
+    "DROPOUT": _fraction(0.95),
+    "ROTATION": Rule(float, 0.0, 180.0),
+    "SHIFT": _fraction(0.5),
+    "ZOOM": _fraction(0.9),
+    "NOISE": _fraction(),
+    "ABLATION_SIZE": _count(100),
+    "ABLATION_EPOCHS": _count(),
+    "EMBEDDING_SIZE": _count(100),
+    "CLASSICAL_TRAIN_SIZE": _count(100),
+    "TRIALS": _count(2),
+    "SEARCH_TRAIN_SIZE": _count(100),
+    "SEARCH_EPOCHS": _count(),
+    "FINAL_EPOCHS": _count(),
+}
+
+
+def check(values: dict[str, object], where: str, known: list[str] | None = None) -> dict[str, object]:
+    """Checks parameter values against RULES and returns them, whole numbers widened to float where one is meant.
+
+    `where` starts the error sentence; `known` limits the names that may occur (all of RULES by default).
+    Raises UserError on the first unknown name, wrong type or value out of range.
+    """
+    names = list(RULES if known is None else known)
+    return {name: _checked(name, value, where, names) for name, value in values.items()}
+
+
+def _checked(name: str, value: object, where: str, names: list[str]) -> object:
+    if name not in names:
+        close = difflib.get_close_matches(str(name), names, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(sorted(names))}."
+        raise UserError(f"{where}: unknown parameter {name}; {hint}")
+    rule = RULES[name]
+    if rule.type is float and type(value) is int:
+        value = float(value)
+    if type(value) is not rule.type:
+        kind = {int: "a whole number", float: "a number", str: "text"}[rule.type]
+        raise UserError(f"{where}: {name} = {value!r} must be {kind}.")
+    if rule.type is str:
+        if not re.fullmatch(rule.pattern, value):
+            raise UserError(f"{where}: {name} = {value!r} must be {rule.wanted}.")
+    elif not rule.low <= value <= rule.high:  # NaN fails this too
+        limits = f"at least {rule.low:g}" if math.isinf(rule.high) else f"between {rule.low:g} and {rule.high:g}"
+        raise UserError(f"{where}: {name} = {value!r} must be {limits}.")
+    return value
+
+
+def from_namespace(namespace: dict[str, object]) -> dict[str, object]:
+    """The parameters among a notebook's globals: every name in capitals. Catches misspelt ones that papermill injected."""
+    return {name: value for name, value in namespace.items() if re.fullmatch(r"[A-Z][A-Z0-9_]*", name)}
+
+
+def defaults(notebook: Path) -> dict[str, object]:
+    """Names and default values in a notebook's `parameters` cell, read without running it.
+
+    Raises UserError if the notebook has no such cell or a value is not a literal.
+    """
+    cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+    source = next(("".join(c["source"]) for c in cells if "parameters" in c["metadata"].get("tags", [])), None)
+    if source is None:
+        raise UserError(f"{paths.display(notebook)} has no cell tagged parameters: see CONTRIBUTING.md.")
+    found = {}
+    for statement in ast.parse(source).body:
+        try:
+            found[statement.targets[0].id] = ast.literal_eval(statement.value)
+        except (AttributeError, ValueError) as error:
+            raise UserError(f"{paths.display(notebook)}: line {statement.lineno} of the parameters cell is not NAME = literal.") from error
+    return found
+
+
+def parse(name: str, text: str) -> object:
+    """A value given on the command line, as the type that `name` has; left as text where that fails, for `check` to refuse."""
+    kind = RULES[name].type if name in RULES else str
+    try:
+        return kind(text)
+    except ValueError:
+        return text

@@ -1,0 +1,120 @@
+"""Puts the outputs of a run into notebooks/ and its results into README.md: python -m helpers.render.
+
+Committed notebooks get their outputs from here only. The fingerprint tells a notebook that was rendered from one that
+was run, cleared or edited by hand.
+"""
+
+import argparse
+import hashlib
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import nbformat
+import papermill
+
+from helpers import exercises, paths, runs, series
+from helpers.errors import UserError
+
+KEPT_CELL_METADATA = ("tags", "slideshow", "jupyter")
+README = paths.ROOT / "README.md"
+
+
+def fingerprint(nb: nbformat.NotebookNode) -> str:
+    """SHA-256 over the code cells: sources, execution counts and outputs."""
+    cells = [[c.source, c.execution_count, c.outputs] for c in nb.cells if c.cell_type == "code"]
+    return hashlib.sha256(json.dumps(cells, sort_keys=True).encode()).hexdigest()
+
+
+def normalise(nb: nbformat.NotebookNode, number: str) -> None:
+    """Brings a notebook's source into its standard form, in place.
+
+    Cell ids by position, slide types by heading, and each exercise cell made anew from its solution.
+    """
+    for index, cell in enumerate(nb.cells):
+        tags = cell.metadata.get("tags", [])
+        cell.id = f"{number}-{index:03d}"
+        if "exercise" in tags:
+            cell.source = exercises.starter(nb.cells[index + 1].source)
+        if "solution" in tags:
+            cell.metadata["jupyter"] = {"source_hidden": True}
+        cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in KEPT_CELL_METADATA})
+        cell.metadata["slideshow"] = {"slide_type": _slide_type(cell, tags)}
+
+
+def _slide_type(cell: nbformat.NotebookNode, tags: list[str]) -> str:
+    """Headings start slides; what only machines read, and exercises, stay off them."""
+    if {"bootstrap", "parameters", "exercise", "solution"} & set(tags):
+        return "skip"
+    if cell.cell_type == "markdown" and re.match(r"##? ", cell.source):
+        return "slide"
+    return "subslide" if cell.cell_type == "markdown" and cell.source.startswith("### ") else "-"
+
+
+def take_outputs(source: Path, executed: Path) -> nbformat.NotebookNode:
+    """The notebook `source` with the outputs of its executed copy, stamped. Raises UserError if the two differ in code."""
+    nb, done = nbformat.read(source, as_version=4), nbformat.read(executed, as_version=4)
+    # papermill adds a cell with the injected parameters; the committed notebook shows the defaults that it equals.
+    ran = [c for c in done.cells if c.cell_type == "code" and "injected-parameters" not in c.metadata.get("tags", [])]
+    cells = [c for c in nb.cells if c.cell_type == "code"]
+    if [c.source for c in cells] != [c.source for c in ran]:
+        raise UserError(f"{paths.display(executed)} ran other code than {paths.display(source)} holds: run the series again.")
+    for count, (cell, result) in enumerate(zip(cells, ran, strict=True), 1):
+        if result.execution_count is None:
+            raise UserError(f"{paths.display(executed)} is only partly run: run the series again.")
+        cell.execution_count = count
+        cell.outputs = result.outputs
+        for output in cell.outputs:
+            if "execution_count" in output:
+                output["execution_count"] = count
+    nb.metadata = nbformat.from_dict({
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    })
+    nb.metadata["rendered"] = {"fingerprint": fingerprint(nb), "by": "make render"}
+    nbformat.validate(nb)
+    return nb
+
+
+def write_notebook(nb: nbformat.NotebookNode, path: Path) -> None:
+    """Writes a notebook as Jupyter does, atomically."""
+    runs.write_text(path, nbformat.writes(nb) + "\n")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line: normalises the notebooks, runs the series with default parameters, takes over outputs and results."""
+    parser = argparse.ArgumentParser(prog="python -m helpers.render", description=__doc__.split("\n")[0])
+    parser.add_argument("--run", default="latest", metavar="NAME", help="run folder to use (default: latest)")
+    args = parser.parse_args(argv)
+    try:
+        found = series.notebooks()
+        for name, notebook in found.items():
+            nb = nbformat.read(notebook.path, as_version=4)
+            before = nbformat.writes(nb)
+            normalise(nb, name[:2])
+            if nbformat.writes(nb) != before:
+                write_notebook(nb, notebook.path)
+        if series.main(["--run", args.run]) != 0:
+            return 1
+        folder = paths.outputs() / args.run
+        for name, notebook in found.items():
+            write_notebook(take_outputs(notebook.path, folder / "executed" / f"{name}.ipynb"), notebook.path)
+        keep_results(folder)
+        write_results()
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def keep_results(folder: Path) -> None:
+    """Copies a run's metrics and manifest to outputs/reference/, from which the README's numbers come."""
+    for file in [*sorted((folder / "metrics").glob("*.json")), folder / "manifest.json"]:
+        with runs.atomic(paths.REFERENCE / file.relative_to(folder)) as partial:
+            shutil.copyfile(file, partial)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

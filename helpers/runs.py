@@ -1,0 +1,205 @@
+"""The run folder: artefacts, metrics and the manifest, each written whole or not at all.
+
+A run is `outputs/<name>/`. Notebooks hand things to each other through it: what one makes, a later one needs.
+"""
+
+import json
+import math
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+
+from helpers import data, paths
+from helpers.errors import UserError
+
+PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "opencv-python-headless", "scikit-learn", "matplotlib", "pandas")
+PARTIAL = ".partial-"
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; renames it to `path` when the block ends well, else deletes it.
+
+    The temporary name keeps the suffix, since Keras and Matplotlib choose the format by it.
+    Raises UserError where the folder cannot be written or the disk is full.
+    """
+    path = Path(path)
+    partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        with open(partial, "rb+") as file:
+            os.fsync(file.fileno())  # on disk before the name is: a power cut must not leave an empty file
+        os.replace(partial, path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(
+            f"{paths.display(path)} could not be written ({reason}): "
+            "free some space or choose another folder with the variable OUTPUTS_DIR."
+        ) from error
+    finally:
+        # Still there only if the block failed; nothing half-written stays.
+        try:
+            partial.unlink(missing_ok=True)
+        except OSError:
+            pass
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes `text` as UTF-8, atomically."""
+    with atomic(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes `value` as readable JSON, atomically. NumPy numbers become plain ones."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, default=_plain) + "\n")
+
+
+def _plain(value: object) -> object:
+    """NumPy scalars and arrays, and paths, as JSON knows them."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return str(value)
+
+
+def read_json(path: Path) -> dict:
+    """Reads JSON; raises UserError that names the file if it is damaged."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{paths.display(path)} cannot be read ({error}): delete it and run again.") from error
+
+
+def makers(file: str) -> list[str]:
+    """The notebooks whose second cell lists `file` under Makes, such as ["03_baseline_cnn"]."""
+    found = []
+    for path in sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        if file in declared("".join(cells[1]["source"]), "Makes"):
+            found.append(path.stem)
+    return found
+
+
+def declared(goals: str, word: str) -> list[str]:
+    """The files that a notebook's second cell lists after **Needs** or **Makes**, in backticks."""
+    match = re.search(rf"\*\*{word}\*\*(.*?)(?=\*\*|\Z)", goals, re.S)
+    return re.findall(r"`([^`]+)`", match[1]) if match else []
+
+
+class Run:
+    """One notebook's view of a run folder.
+
+    `notebook` is the notebook's name without suffix, `name` the run's, `parameters` what the manifest records.
+    """
+
+    def __init__(self, notebook: str, name: str, parameters: dict | None = None):
+        self.notebook = notebook
+        self.name = name
+        self.parameters = parameters or {}
+        self.folder = paths.outputs() / name
+        self._started = time.monotonic()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"The run folder {paths.display(self.folder)} cannot be made ({error.strerror}): "
+                "choose another place with the variable OUTPUTS_DIR."
+            ) from error
+
+    def path(self, file: str) -> Path:
+        """Where `file` (relative to the run folder) is to be written; its folder is made."""
+        path = self.folder / file
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{paths.display(path.parent)} cannot be made ({error.strerror}).") from error
+        return path
+
+    def figure(self, name: str) -> Path:
+        """The file of a figure of this notebook: figures/NN_name.png."""
+        return self.path(f"figures/{self.notebook[:2]}_{name}.png")
+
+    def need(self, file: str) -> Path:
+        """The path of a file that an earlier notebook made.
+
+        Raises UserError, naming the file and the notebook that makes it, if it is not there.
+        """
+        path = self.folder / file
+        if not path.exists():
+            notebooks = " or ".join(makers(file)) or "an earlier notebook"
+            raise UserError(
+                f"{paths.display(path)} is missing; {notebooks} makes it: "
+                f"run that first (python -m helpers.series {notebooks.split(' ')[0]} --run {self.name})."
+            )
+        return path
+
+    def save_model(self, model, file: str) -> Path:
+        """Saves a Keras model, atomically. Raises UserError if its weights are not finite."""
+        if any(not math.isfinite(float(abs(weights).sum())) for weights in model.get_weights()):
+            raise UserError(f"{file} was not saved: the model holds NaN or infinite weights; lower the learning rate.")
+        with atomic(self.path(file)) as partial:
+            model.save(partial)
+        return self.folder / file
+
+    def save_json(self, file: str, value: object) -> Path:
+        """Writes `value` as JSON, atomically."""
+        write_json(self.path(file), value)
+        return self.folder / file
+
+    def load_json(self, file: str) -> dict:
+        """Reads a JSON file that an earlier notebook made; raises UserError as `need` does."""
+        return read_json(self.need(file))
+
+    def load_metrics(self, notebook: str) -> dict:
+        """The metrics that another notebook of this run wrote."""
+        return self.load_json(f"metrics/{notebook}.json")
+
+    def finish(self, **metrics: float) -> None:
+        """Writes metrics/NN_name.json and this notebook's part of manifest.json. Call it once, at the end.
+
+        Metric names are those of scikit-learn and Keras; values are numbers, times in seconds.
+        """
+        seconds = round(time.monotonic() - self._started, 1)
+        self.save_json(f"metrics/{self.notebook}.json", metrics)
+        self._record({
+            "parameters": self.parameters,
+            "dataset_sha256": data.digests.get(self.parameters.get("DATASET")),
+            "seconds": seconds,
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        })
+        print(f"Wrote metrics/{self.notebook}.json with {len(metrics)} metrics.")
+
+    def _record(self, entry: dict) -> None:
+        """Adds one notebook's entry to the manifest and brings the rest of it up to date."""
+        path = self.folder / "manifest.json"
+        manifest = read_json(path) if path.exists() else {}
+        notebooks = manifest.get("notebooks", {}) | {self.notebook: entry}
+        write_json(path, {"run": self.name, **environment(), "notebooks": dict(sorted(notebooks.items()))})
+
+
+def environment() -> dict:
+    """What a run depends on besides its parameters: versions, machine, commit."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:  # e.g. opencv-python instead of the headless one
+            versions[package] = None
+    git = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=paths.ROOT, capture_output=True, text=True, check=False
+    ) if (paths.ROOT / ".git").exists() else None
+    return {
+        "python": platform.python_version(),
+        "packages": versions,
+        "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()},
+        "git_commit": git.stdout.strip() or None if git and git.returncode == 0 else None,
+        "byte_order": sys.byteorder,
+    }
