@@ -100,3 +100,30 @@ def learning_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], titl
     axes[0].legend(loc="lower right", fontsize=8)
     fig.suptitle(title)
     return fig
+
+
+def confusion_matrix(
+    matrix: np.ndarray,
+    labels: Sequence,
+    title: str = "Confusion matrix",
+    xlabel: str = "Predicted class",
+    ylabel: str = "True class",
+) -> Figure:
+    """Counts by true class (rows) and predicted class (columns); blanks are zeros.
+
+    Only what lies off the diagonal is coloured: a good classifier's mistakes would be invisible beside its hits.
+    Explained in notebooks/05_evaluation.ipynb.
+    """
+    import seaborn  # here, because most notebooks do without it
+
+    matrix = np.asarray(matrix)
+    mistakes = np.ma.masked_array(matrix, np.eye(len(matrix), dtype=bool)).filled(0)
+    text = np.where(matrix == 0, "", matrix.astype(str))
+    fig, axis = plt.subplots(figsize=(6.4, 5.4), layout="constrained")
+    seaborn.heatmap(
+        mistakes, annot=text, fmt="", cmap="Oranges", square=True, linewidths=0.5, linecolor="0.9",
+        xticklabels=labels, yticklabels=labels, cbar_kws={"label": "Count off the diagonal"}, ax=axis,
+    )  # fmt: skip
+    axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    axis.tick_params(length=0, labelrotation=0)
+    return fig

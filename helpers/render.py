@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 import nbformat
-import papermill
 
 from helpers import exercises, paths, runs, series
 from helpers.errors import UserError
