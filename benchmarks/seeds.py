@@ -1,7 +1,8 @@
 """Mean and standard deviation of the series' results over seeds: python benchmarks/seeds.py [--seeds 3].
 
-Runs notebooks 03 to 05 once a seed with default parameters, each in its own run folder (outputs/seed-0/ …), prints a
-table and writes outputs/reference/seeds.json. Finished runs are kept, so an interrupted measurement goes on.
+Runs notebooks 03 to 05 once a seed with default parameters, prints a table and writes outputs/reference/seeds.json.
+Seed 0 is the default run, outputs/latest/; the others have folders of their own, outputs/seed-1/ and so on. What is
+finished is kept, so an interrupted measurement goes on.
 """
 
 import argparse
@@ -20,10 +21,10 @@ def main() -> int:
     count = parser.parse_args().seeds
     values: dict[str, list[float]] = {}
     for seed in range(count):
-        run = f"seed-{seed}"
+        run = f"seed-{seed}" if seed else "latest"
         if code := series.main([*NOTEBOOKS, "--run", run, "-p", "SEED", str(seed)]):
             return code
-        for file in sorted((paths.outputs() / run / "metrics").glob("*.json")):
+        for file in sorted((paths.outputs() / run / "metrics").glob("0[345]_*.json")):
             for name, value in runs.read_json(file).items():
                 values.setdefault(f"{file.stem}/{name}", []).append(value)
     summary = {

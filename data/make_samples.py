@@ -97,12 +97,13 @@ def _trace(digit: np.ndarray, pen: float) -> np.ndarray:
     """
     smooth = cv2.resize(digit, None, fx=TRACE, fy=TRACE, interpolation=cv2.INTER_CUBIC)
     smooth = cv2.GaussianBlur(smooth, (0, 0), TRACE / 4)
-    inside = (smooth > 110).astype(np.uint8)
+    inside = (smooth > 0.43 * smooth.max()).astype(np.uint8)
     depth = cv2.distanceTransform(inside, cv2.DIST_L2, 5)
     if pen:
         # The ridge of the distance map is the stroke's middle line; a pen is a disc that travels along it.
-        reach = np.ones((2 * TRACE + 1, 2 * TRACE + 1), np.uint8)
-        middle = (depth > 0.8 * cv2.dilate(depth, reach)) & (depth > 2)
+        reach = np.ones((TRACE + 1, TRACE + 1), np.uint8)
+        middle = (depth > 0.75 * cv2.dilate(depth, reach)) | (depth > cv2.dilate(depth, np.ones((5, 5))) - 0.3)
+        middle &= depth > 3
         radius = pen * np.ptp(np.nonzero(inside)[0]) / 2
         away = cv2.distanceTransform((~middle).astype(np.uint8), cv2.DIST_L2, 5)
         return np.clip((radius - away) / 3 + 0.5, 0, 1).astype(np.float32)
@@ -153,7 +154,7 @@ def _paper(look: Look, rng: np.random.Generator) -> np.ndarray:
 
 
 def _light(look: Look, rng: np.random.Generator) -> np.ndarray:
-    """How much light falls on each pixel: float 0..1. Brightness falls off to one side; a soft-edged shadow may lie across."""
+    """How much light falls on each pixel: float 0..1. It falls off to one side; a soft-edged shadow may lie across."""
     axis = np.linspace(-1, 1, look.side, dtype=np.float32)
     x, y = np.meshgrid(axis, axis)
     direction = rng.uniform(0, 2 * np.pi)
@@ -171,7 +172,7 @@ def _compress(picture: np.ndarray, quality: int) -> np.ndarray:
     return cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1]
 
 
-def samples(count: int = 24) -> list[tuple[str, int, str, np.ndarray]]:
+def samples(count: int = 32) -> list[tuple[str, int, str, np.ndarray]]:
     """The pictures of data/samples/: (file name, label, condition, RGB picture), conditions and digits in turn."""
     mnist = data.load()
     rng = np.random.default_rng(SEED)
@@ -192,7 +193,8 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     rows = samples()
     for name, _, _, picture in rows:
-        _, encoded = cv2.imencode(Path(name).suffix, picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+        options = [cv2.IMWRITE_JPEG_QUALITY, 92] if name.endswith(".jpg") else []
+        _, encoded = cv2.imencode(Path(name).suffix, picture[..., ::-1], options)
         (FOLDER / name).write_bytes(encoded.tobytes())
     with open(FOLDER / "labels.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")

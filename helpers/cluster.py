@@ -34,8 +34,8 @@ OPTIONS = {
     "TRAIN_SIZE": 60000,
     "VALIDATION": 6000,
     "SEARCH_TRAIN_SIZE": 10000,
-    "TRIALS": 10,
-    "SEARCH_EPOCHS": 2,
+    "TRIALS": 8,
+    "SEARCH_EPOCHS": 3,
     "BATCH_SIZE": 128,
     "SEED": 0,
     "RUN": "latest",
@@ -82,6 +82,8 @@ class Chief:
     def run(self, tuner, *_args, **_kwargs) -> None:
         """Serves `tuner`'s oracle; returns when every trial is finished, raises UserError if that cannot be."""
         self.oracle = tuner.oracle
+        if self._done() == self.oracle.max_trials:
+            return
         self.settings |= {"search": tuner.project_name}
         server = grpc.server(ThreadPoolExecutor(1), options=[("grpc.so_reuseport", 0)])
         _add_services(server, self)
@@ -89,13 +91,15 @@ class Chief:
             self.port = server.add_insecure_port(f"{self.host}:{self.port}")
         except RuntimeError as error:
             raise UserError(
-                f"The chief cannot listen at {self.host}:{self.port}: the port is taken or the host is not this machine."
+                f"The chief cannot listen at {self.host}:{self.port}: the port is taken, or the host is elsewhere."
             ) from error
         server.start()
         children = []
         try:
-            children += [self._start_worker(i + 1) for i in range(self.workers)]
-            print(f"chief: {tuner.project_name} at {self.host}:{self.port}, {self._progress()}", flush=True)
+            print(f"chief: {tuner.project_name} at {self.host}:{self.port}; {self.progress()}", flush=True)
+            for number in range(1, self.workers + 1):
+                children.append(self._start_worker(number))
+                print(f"chief: worker local{number} is process {children[-1].pid}", flush=True)
             self._watch(children)
         finally:
             for child in children:
@@ -105,13 +109,17 @@ class Chief:
             server.stop(grace=1).wait()
 
     def _start_worker(self, number: int) -> subprocess.Popen:
-        command = ["-m", "helpers.tuning", "worker", "--address", f"{self.host}:{self.port}", "--id", f"local{number}"]
+        command = f"worker --address {self.host}:{self.port} --id local{number} --patience {self.patience}"
         # Each worker gets its share of the cores; more threads than cores slow all of them down.
         threads = str(max(1, (os.cpu_count() or 1) // self.workers))
         return subprocess.Popen(
-            [sys.executable, *command, "--patience", str(self.patience)],
-            cwd=paths.ROOT,
-            env=os.environ | {"TF_NUM_INTRAOP_THREADS": threads, "OUTPUTS_DIR": str(paths.outputs())},
+            [sys.executable, "-m", "helpers.tuning", *command.split()],
+            env=os.environ
+            | {
+                "PYTHONPATH": os.pathsep.join([str(paths.ROOT), os.environ.get("PYTHONPATH", "")]),
+                "OUTPUTS_DIR": str(paths.outputs()),
+                "TF_NUM_INTRAOP_THREADS": threads,
+            },
             start_new_session=True,  # Ctrl-C is for the chief, which ends its workers
         )
 
@@ -127,25 +135,29 @@ class Chief:
             if self.finished and (not heard or silent > 3 * HEARTBEAT):
                 return
             codes = [child.poll() for child in children]
-            for number, code in enumerate(codes, 1):
-                if code is not None:
-                    self.alive.pop(f"local{number}", None)  # its trial goes back at once
             if self.finished:
                 continue
+            for number, code in enumerate(codes, 1):
+                if code is not None and self.alive.pop(f"local{number}", None):  # its trial goes back at once
+                    print(f"chief: worker local{number} ended with exit code {code}", flush=True)
             if children and None not in codes:
                 raise UserError(
                     f"All {len(codes)} workers ended (exit codes {', '.join(map(str, codes))}) with "
-                    f"{self._progress()}; the same command goes on from there."
+                    f"{self.progress()}; the same command goes on from there."
                 )
             if silent > self.patience:
                 raise UserError(
-                    f"No worker was heard of for {self.patience:g} seconds; {self._progress()}. "
+                    f"No worker was heard of for {self.patience:g} seconds; {self.progress()}. "
                     "Start workers, and the same command goes on from there."
                 )
 
-    def _progress(self) -> str:
-        done = sum(trial.status == "COMPLETED" for trial in list(self.oracle.trials.values()))
-        return f"{done} of {self.oracle.max_trials} trials finished" if self.oracle.max_trials else f"{done} trials finished"
+    def progress(self) -> str:
+        """How far the search is, in words."""
+        total = f" of {self.oracle.max_trials}" if self.oracle.max_trials else ""  # Hyperband counts epochs instead
+        return f"{self._done()}{total} trials finished"
+
+    def _done(self) -> int:
+        return sum(trial.status == "COMPLETED" for trial in list(self.oracle.trials.values()))
 
     # What follows runs in the server's one thread, so that calls never meet.
 
@@ -155,7 +167,8 @@ class Chief:
         name, token = worker["name"], worker["token"]
         known, when = self.alive.get(name, (token, 0.0))
         if known != token and time.monotonic() - when < 3 * HEARTBEAT:
-            return json.dumps({"refused": f"another worker is at work under the name {name}: choose another --id"}).encode()
+            refused = f"another worker is at work under the name {name}: choose another --id"
+            return json.dumps({"refused": refused}).encode()
         if known != token:
             self.release(name)
         self.alive[name] = token, time.monotonic()
@@ -207,10 +220,10 @@ def _add_services(server: grpc.Server, chief: Chief) -> None:
                 try:
                     super().EndTrial(request, context)
                 except RuntimeError:
-                    chief.failure = f"The search stopped, because three trials in a row failed; {chief._progress()}."
+                    chief.failure = f"The search stopped, because three trials in a row failed; {chief.progress()}."
                     context.abort(grpc.StatusCode.FAILED_PRECONDITION, chief.failure)
                 score = f"val_accuracy {trial.score:.4f}" if trial.score is not None else "failed"
-                print(f"chief: trial {int(trial.trial_id) + 1} {score}; {chief._progress()}", flush=True)
+                print(f"chief: trial {int(trial.trial_id) + 1} {score}; {chief.progress()}", flush=True)
             return protos.get_service().EndTrialResponse()
 
     protos.get_service_grpc().add_OracleServicer_to_server(Servicer(chief.oracle), server)
@@ -219,12 +232,17 @@ def _add_services(server: grpc.Server, chief: Chief) -> None:
 
 
 class Worker:
-    """Joins the chief at `address` under `name` and runs trials; ends the process if the chief is silent for `patience` seconds."""
+    """Joins the chief at `address` under `name` and runs trials.
+
+    Ends the whole process if the chief is silent for `patience` seconds.
+    """
 
     def __init__(self, address: str, name: str, patience: float):
         host, port = _split(address)
         if "chief" in name:
-            raise UserError(f"A worker cannot be named {name}: KerasTuner takes every name with 'chief' in it for the chief.")
+            raise UserError(
+                f"A worker cannot be named {name}: to KerasTuner every name with 'chief' in it is the chief."
+            )
         self.address, self.name, self.patience = address, name, patience
         self.token = uuid.uuid4().hex
         self._hello = grpc.insecure_channel(address).unary_unary(f"/helpers/{HELLO}")
@@ -236,7 +254,9 @@ class Worker:
         try:
             self.settings = self._say_hello(self.patience)
         except grpc.RpcError as error:
-            raise UserError(f"No chief answered at {self.address} within {self.patience:g} seconds: start it first.") from error
+            raise UserError(
+                f"No chief answered at {self.address} within {self.patience:g} seconds: start it first."
+            ) from error
         if "refused" in self.settings:
             raise UserError(f"The chief at {self.address} refused: {self.settings['refused']}.")
         threading.Thread(target=self._stay_alive, daemon=True).start()
@@ -267,7 +287,7 @@ class Worker:
                 heard = time.monotonic()
             except (grpc.RpcError, ValueError):  # ValueError: the channel is closing
                 pass
-        print(f"helpers.tuning: the chief at {self.address} was silent for {self.patience:g} seconds.", file=sys.stderr, flush=True)
+        _complain(f"the chief at {self.address} was silent for {self.patience:g} seconds; what is finished it keeps.")
         # The main thread may be deep inside TensorFlow or gRPC, where no exception reaches it.
         os._exit(1)
 
@@ -288,26 +308,33 @@ def _wait_or_kill(child: subprocess.Popen) -> None:
         child.wait()
 
 
+def _complain(sentence: str) -> None:
+    print(f"helpers.tuning: {sentence}", file=sys.stderr, flush=True)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m helpers.tuning",
-        description="Searches hyperparameters with several workers. A search that was interrupted goes on when the same command is given again.",
+        description="Searches hyperparameters with several workers. The same command resumes an interrupted search.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     local = commands.add_parser("local", help="a chief and its workers on this machine")
     chief = commands.add_parser("chief", help="the chief alone, for workers on other machines")
     worker = commands.add_parser("worker", help="a worker; what it is to search, it learns from the chief")
     local.add_argument("--workers", type=int, default=2, help="processes to start (2)")
-    chief.add_argument("--address", required=True, metavar="HOST:PORT", help="where to listen; 0.0.0.0 means every network")
+    chief.add_argument(
+        "--address", required=True, metavar="HOST:PORT", help="where to listen (host 0.0.0.0: all networks)"
+    )
     worker.add_argument("--address", required=True, metavar="HOST:PORT", help="where the chief listens")
-    worker.add_argument("--id", default=f"{socket.gethostname()}-{os.getpid()}", help="a name of its own (host and process number)")
+    worker.add_argument("--id", default=f"{socket.gethostname()}-{os.getpid()}", help="its own name (host and process)")
     for command in (local, chief):
         command.add_argument("--method", default="random", choices=["random", "bayesian", "hyperband"], help="(random)")
         for name, value in OPTIONS.items():
-            option = f"--{name.lower().replace('_', '-')}"
-            command.add_argument(option, dest=name, type=type(value), default=value, help=f"{name} of notebook 04 ({value})", metavar="X")
+            option, text = f"--{name.lower().replace('_', '-')}", f"{name} of notebook 04 ({value})"
+            command.add_argument(option, dest=name, type=type(value), default=value, help=text, metavar="X")
     for command in (local, chief, worker):
-        command.add_argument("--patience", type=float, default=60.0, help="seconds of silence after which the other side is lost (60)")
+        text = "seconds of silence after which the other side is lost (60)"
+        command.add_argument("--patience", type=float, default=60.0, help=text, metavar="SECONDS")
     return parser
 
 
@@ -329,22 +356,22 @@ def main(argv: list[str] | None = None) -> int:
             print(trials_table(tuner).drop(columns=["val_loss", "accuracy", "loss"]).head().to_string(index=False))
             print(f"The state of the search is in {paths.display(tuner.project_dir)}.")
     except UserError as error:
-        print(f"helpers.tuning: {error}", file=sys.stderr)
+        _complain(str(error))
         return 1
     except KeyboardInterrupt:
-        print("helpers.tuning: interrupted; the same command goes on after the last finished trial.", file=sys.stderr)
+        _complain("interrupted; the same command goes on after the last finished trial.")
         return 130
     return 0
 
 
 def _host(args: argparse.Namespace) -> tuple[Chief | Worker, dict | None]:
     """The chief with its settings, or the worker, which has none yet. Raises UserError for values out of range."""
-    if not args.patience >= 5 * HEARTBEAT:
-        raise UserError(f"--patience must be at least {5 * HEARTBEAT:g} seconds, not {args.patience:g}.")
+    if not args.patience >= 3 * HEARTBEAT:
+        raise UserError(f"--patience must be at least {3 * HEARTBEAT:g} seconds, not {args.patience:g}.")
     if args.command == "worker":
         return Worker(args.address, args.id, args.patience), None
     values = {name: getattr(args, name) for name in OPTIONS}
-    settings = {"method": args.method} | parameters.check(values, "python -m helpers.tuning")
+    settings = {"method": args.method} | parameters.check(values, "command line")
     if args.command == "chief":
         return Chief(args.address, settings, args.patience), settings
     if args.workers < 1:

@@ -61,9 +61,15 @@ def load(dataset: str = "mnist") -> Dataset:
     return loaded
 
 
+def find(dataset: str) -> Path | None:
+    """The file that `load` reads for `dataset`, or None if there is none (Keras then brings the data)."""
+    candidates = (MNIST,) if dataset == "mnist" else (Path(dataset).expanduser(), paths.ROOT / dataset)
+    return next((path for path in candidates if path.is_file()), None)
+
+
 def _load_file(dataset: str) -> Dataset:
     """A data set from the .npz file that `dataset` names."""
-    path = next((p for p in (Path(dataset).expanduser(), paths.ROOT / dataset) if p.is_file()), None)
+    path = find(dataset)
     if path is None:
         raise UserError(
             f"DATASET = {dataset!r} is neither mnist, fashion_mnist nor an existing .npz file: check the spelling or the path."
@@ -106,7 +112,7 @@ def _read(path: Path, name: str, digest: str | None = None) -> Dataset:
             if missing:
                 raise UserError(f"{paths.display(path)} lacks {', '.join(missing)}: expected the arrays {', '.join(ARRAYS)}.")
             arrays = {array: archive[array] for array in ARRAYS}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile, KeyError, AttributeError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile, KeyError, TypeError) as error:
         raise UserError(
             f"{paths.display(path)} cannot be read as an .npz file ({type(error).__name__}: {error}): it may be truncated; fetch or make it again."
         ) from error

@@ -1,6 +1,6 @@
 """How good a classifier is, and how sure of that we can be. Explained in notebooks/05_evaluation.ipynb.
 
-Labels are whole numbers from 0, of shape (N,); probabilities have shape (N, classes), each row adding up to 1.
+Labels are whole numbers from 0, of shape (N,); probabilities have shape (N, classes), each row adds up to 1.
 Nothing here imports TensorFlow: a Keras model comes in as the probabilities that it predicted.
 """
 
@@ -23,13 +23,13 @@ Part = tuple[np.ndarray, np.ndarray]
 
 
 def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The interval that holds the true accuracy with the given confidence, after `correct` hits in `n` images.
+    """The interval that holds the true accuracy with this confidence, after `correct` hits in `n` images.
 
     Fractions between 0 and 1. Wilson's score interval (1927) stays inside 0..1 and keeps its promise near 1,
     where the textbook's ± 1.96 standard errors fails. Raises UserError unless 0 <= correct <= n, n >= 1.
     """
     if n < 1 or not 0 <= correct <= n:
-        raise UserError(f"{correct} correct of {n} images is impossible: give 0 <= correct <= n and n of at least 1.")
+        raise UserError(f"{correct} correct of {n} images: expected 0 <= correct <= n and n of at least 1.")
     if not 0 < confidence < 1:
         raise UserError(f"confidence = {confidence} must lie between 0 and 1, such as 0.95.")
     low, high = binomtest(int(correct), int(n)).proportion_ci(confidence, method="wilson")
@@ -42,7 +42,8 @@ def scores(y_true: np.ndarray, y_pred: np.ndarray) -> dict[str, float]:
     Raises UserError if the two arrays of labels do not match.
     """
     _check_labels(y_true, y_pred)
-    precision, recall, f1, _ = precision_recall_fscore_support(y_true, y_pred, average="macro", zero_division=0)
+    means = precision_recall_fscore_support(y_true, y_pred, average="macro", zero_division=0)
+    precision, recall, f1, _ = means
     low, high = wilson_interval(int(np.sum(y_true == y_pred)), len(y_true))
     return {
         "accuracy": float(accuracy_score(y_true, y_pred)),
@@ -61,7 +62,8 @@ def scores_per_class(y_true: np.ndarray, y_pred: np.ndarray, num_classes: int) -
     """
     _check_labels(y_true, y_pred)
     classes = np.arange(num_classes)
-    precision, recall, f1, support = precision_recall_fscore_support(y_true, y_pred, labels=classes, zero_division=0)
+    metrics = precision_recall_fscore_support(y_true, y_pred, labels=classes, zero_division=0)
+    precision, recall, f1, support = metrics
     hits = [int(np.sum((y_true == label) & (y_pred == label))) for label in classes]
     # A class that the test set never shows has no recall to bound.
     bounds = [wilson_interval(hit, n) if n else (0.0, 1.0) for hit, n in zip(hits, support, strict=True)]
@@ -84,11 +86,12 @@ def confused_pairs(matrix: np.ndarray) -> pd.DataFrame:
     """
     matrix = np.asarray(matrix)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise UserError(f"A confusion matrix is square, one row and one column a class; this one has shape {matrix.shape}.")
+        raise UserError(f"A confusion matrix has as many rows as columns; this one has shape {matrix.shape}.")
     mistakes = matrix * (1 - np.eye(len(matrix), dtype=matrix.dtype))
     true, predicted = np.nonzero(mistakes)
     count = mistakes[true, predicted]
-    table = pd.DataFrame({"true": true, "predicted": predicted, "count": count, "share": count / matrix.sum(axis=1)[true]})
+    share = count / matrix.sum(axis=1)[true]
+    table = pd.DataFrame({"true": true, "predicted": predicted, "count": count, "share": share})
     # The stable sort keeps ties in the order of the classes, so that reruns print the same table.
     return table.sort_values("count", ascending=False, kind="stable", ignore_index=True)
 
@@ -99,9 +102,11 @@ def misclassified(probabilities: np.ndarray, y_true: np.ndarray) -> pd.DataFrame
     Columns index (position in the data), true, predicted, confidence (probability of the predicted class)
     and true_probability (that of the true class). Raises UserError if the shapes do not match.
     """
-    if probabilities.ndim != 2 or len(probabilities) != len(y_true):
+    largest = np.max(y_true, initial=0)
+    if probabilities.ndim != 2 or len(probabilities) != len(y_true) or largest >= probabilities.shape[1]:
         raise UserError(
-            f"Probabilities of shape {probabilities.shape} do not fit {len(y_true)} labels: expected one row an image, one column a class."
+            f"Probabilities of shape {probabilities.shape} do not fit {len(y_true)} labels up to {largest}: "
+            "expected one row an image, one column a class."
         )
     predicted = probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predicted != y_true)
@@ -121,7 +126,7 @@ def classical_models(seed: int = 0) -> dict[str, ClassifierMixin]:
     Explained in notebooks/05_evaluation.ipynb.
     """
     return {
-        # A few neighbours that vote by closeness: the setting with which KNN reaches about 97 % on all of MNIST.
+        # A few neighbours that vote by closeness: about 97 % with all of MNIST.
         "KNN": KNeighborsClassifier(n_neighbors=4, weights="distance"),
         # gamma="scale" follows the pixels' variance, so that it suits other data sets too.
         "SVM (RBF)": SVC(C=10, gamma="scale", cache_size=500),
@@ -133,14 +138,15 @@ def classical_models(seed: int = 0) -> dict[str, ClassifierMixin]:
 def compare_classifiers(models: Mapping[str, ClassifierMixin], train: Part, test: Part) -> pd.DataFrame:
     """Fits each model on `train`, times it, and scores it on `test`; both are (images, labels).
 
-    Images of any shape are flattened to one row of pixels each, and uint8 is brought to 0..1. One row a model:
+    Images of any shape are flattened to a row of pixels each, and uint8 is brought to 0..1. One row a model:
     train_images, accuracy with accuracy_low and accuracy_high (95 %), f1_macro, fit_seconds,
     predict_seconds (all test images). The given models stay unfitted.
     Raises UserError for empty parts, or images and labels that do not match.
     """
     (x_train, y_train), (x_test, y_test) = _flat(train, "train"), _flat(test, "test")
     if x_train.shape[1] != x_test.shape[1]:
-        raise UserError(f"Training images have {x_train.shape[1]} pixels, test images {x_test.shape[1]}: they must be alike.")
+        sizes = f"{x_train.shape[1]} pixels, test images {x_test.shape[1]}"
+        raise UserError(f"Training images have {sizes}: bring them to one size.")
     rows = {}
     for name, model in models.items():
         start = time.perf_counter()
@@ -162,7 +168,10 @@ def _flat(part: Part, name: str) -> Part:
     """Images as rows of float32 pixels, after checking that they match their labels."""
     x, y = (np.asarray(array) for array in part)
     if len(x) == 0 or x.ndim < 2 or y.shape != (len(x),):
-        raise UserError(f"The {name} part has images of shape {x.shape} and labels of shape {y.shape}: expected one label an image.")
+        raise UserError(
+            f"The {name} part has images of shape {x.shape} and labels of shape {y.shape}: "
+            "expected one label an image."
+        )
     rows = x.reshape(len(x), -1).astype("float32")
     return rows / 255 if x.dtype == np.uint8 else rows, y
 
@@ -171,6 +180,6 @@ def _check_labels(y_true: np.ndarray, y_pred: np.ndarray) -> None:
     """Raises UserError unless both are non-empty arrays of labels of one length."""
     if np.ndim(y_true) != 1 or np.shape(y_true) != np.shape(y_pred) or len(y_true) == 0:
         raise UserError(
-            f"True labels of shape {np.shape(y_true)} and predicted ones of shape {np.shape(y_pred)} do not match: "
-            "expected two arrays of the same length, one label an image."
+            f"True labels of shape {np.shape(y_true)} and predicted ones of shape {np.shape(y_pred)} "
+            "do not match: expected two arrays of the same length, one label an image."
         )

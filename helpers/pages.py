@@ -1,6 +1,7 @@
 """Executed notebooks as web pages, with alt texts kept and solutions folded."""
 
 import html
+import re
 from pathlib import Path
 
 from nbconvert import HTMLExporter
@@ -22,7 +23,7 @@ def write_page(notebook: Path, folder: Path) -> Path:
     """Writes an executed notebook as one HTML file into `folder`; links between notebooks lead to their pages."""
     body, _ = HTMLExporter(template_name="classic", raw_template=TEMPLATE).from_filename(str(notebook))
     page = folder / f"{notebook.stem}.html"
-    runs.write_text(page, body.replace('.ipynb">', '.html">'))
+    runs.write_text(page, re.sub(r'href="([\w-]+)\.ipynb"', r'href="\1.html"', body))  # not those of other sites
     return page
 
 

@@ -36,11 +36,12 @@ def _fraction(high: float = 1.0) -> Rule:
 
 
 RULES = {
-    "RUN": Rule(str, pattern=r"[^\s./\\:*?\"<>|][^/\\:*?\"<>|]*", wanted="the name of a run folder, without slashes"),
+    "RUN": Rule(str, pattern=r"[^\s./\\:*?\"<>|][^/\\:*?\"<>|\x00-\x1f]*", wanted="the name of a run folder, without slashes"),
     "SEED": _count(0, 2**31 - 1),
     "DATASET": Rule(str, pattern=r".+", wanted="mnist, fashion_mnist or the path of an .npz file"),
     "IMAGE": Rule(str, wanted="the path of a picture, or nothing"),
     "TRAIN_SIZE": _count(100),
+    "PICTURES": _count(16),
     "VALIDATION": _count(100),
     "EPOCHS": _count(),
     "BATCH_SIZE": _count(),
@@ -108,7 +109,8 @@ def defaults(notebook: Path) -> dict[str, object]:
     found = {}
     for statement in ast.parse(source).body:
         try:
-            found[statement.targets[0].id] = ast.literal_eval(statement.value)
+            [target] = statement.targets
+            found[target.id] = ast.literal_eval(statement.value)
         except (AttributeError, ValueError) as error:
             raise UserError(f"{paths.display(notebook)}: line {statement.lineno} of the parameters cell is not NAME = literal.") from error
     return found

@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+import PIL.Image
 from IPython.display import Image, display
 from matplotlib.figure import Figure
 
@@ -21,6 +22,7 @@ def set_style() -> None:
     """The look of every figure in the series."""
     plt.rcParams.update(matplotlib.rcParamsDefault | {"backend": matplotlib.get_backend()})
     plt.rcParams.update({
+        "axes.axisbelow": True,
         "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
         "axes.grid": True,
         "axes.spines.right": False,
@@ -45,9 +47,20 @@ def show(fig: Figure, file: Path, alt: str) -> None:
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=DPI)
     plt.close(fig)
+    picture = _small_png(buffer)
     with atomic(file) as partial:
-        partial.write_bytes(buffer.getvalue())
-    display(Image(buffer.getvalue(), format="png", metadata={"alt": alt}))
+        partial.write_bytes(picture)
+    display(Image(picture, format="png", metadata={"alt": alt}))
+
+
+def _small_png(buffer: io.BytesIO) -> bytes:
+    """The same picture in fewer bytes: with a palette where that loses nothing to the eye, since notebooks are kept in git."""
+    picture = PIL.Image.open(buffer).convert("RGB")
+    if picture.getcolors(4096) is not None:  # more colours than that: a photograph is in it
+        picture = picture.quantize(256, dither=PIL.Image.Dither.NONE)
+    small = io.BytesIO()
+    picture.save(small, format="png", optimize=True)
+    return small.getvalue()
 
 
 def image_grid(
@@ -56,13 +69,17 @@ def image_grid(
     columns: int = 10,
     title: str = "",
     scale: float = 1.0,
+    cmap: str | None = None,
 ) -> Figure:
     """Pictures in rows of `columns`, each with an optional line of text above; `scale` is inches a picture.
 
-    Single-channel pictures are drawn dark on light, colour ones as they are.
+    Single-channel pictures are drawn dark on light, or by the colour map `cmap` ("gray": as a camera saw them);
+    colour ones as they are.
     """
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
+    if titles is None and len({np.shape(image) for image in images}) == 1:
+        return _mosaic(np.stack([np.squeeze(image) for image in images]), rows, columns, title, scale, cmap)
     height = scale * (1.28 if titles is not None else 1.0)
     fig, axes = plt.subplots(
         rows, columns, figsize=(columns * scale, rows * height + (0.4 if title else 0)), squeeze=False, layout="constrained"
@@ -71,12 +88,88 @@ def image_grid(
         axis.axis("off")
     for i, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
         image = np.squeeze(image)
-        if image.ndim == 3:
-            axis.imshow(image)
-        else:
-            axis.imshow(image, vmin=0, vmax=1 if np.issubdtype(image.dtype, np.floating) and image.max() <= 1 else 255)
+        axis.imshow(image, **({} if image.ndim == 3 else {"vmin": 0, "vmax": _white(image), "cmap": cmap}))
         if titles is not None:
             axis.set_title(titles[i], fontsize=8, fontweight="normal", pad=3)
+    if title:
+        fig.suptitle(title)
+    return fig
+
+
+def _mosaic(images: np.ndarray, rows: int, columns: int, title: str, scale: float, cmap: str | None) -> Figure:
+    """Pictures of one shape as one large picture, which is many times quicker to draw than an axis for each."""
+    side = max(2, images.shape[1] // 10)  # the gap between two of them
+    empty = np.zeros((rows * columns - len(images), *images.shape[1:]), images.dtype)
+    gaps = ((0, 0), (side, side), (side, side), (0, 0))[: images.ndim]
+    tiles = np.pad(np.concatenate([images, empty]), gaps)
+    high, wide = tiles.shape[1:3]
+    grid = tiles.reshape(rows, columns, *tiles.shape[1:]).swapaxes(1, 2).reshape(rows * high, columns * wide, *tiles.shape[3:])
+    size = (columns * scale, rows * scale * high / wide + (0.4 if title else 0))
+    fig, axis = plt.subplots(figsize=size, layout="constrained")
+    axis.imshow(grid, **({} if images.ndim == 4 else {"vmin": 0, "vmax": _white(images), "cmap": cmap}))
+    axis.axis("off")
+    if title:
+        fig.suptitle(title)
+    return fig
+
+
+def _white(image: np.ndarray) -> int:
+    """The value of full ink: 1 for pictures in 0–1, else 255."""
+    return 1 if np.issubdtype(image.dtype, np.floating) and image.max() <= 1 else 255
+
+
+def strips(rows: Mapping[str, Mapping[str, np.ndarray]], title: str = "", scale: float = 1.0) -> Figure:
+    """One row of pictures for each entry: its label on the left, the steps' names above the first row.
+
+    All rows have the same steps in the same order, as `images.preprocess` returns them. Gray pictures are drawn
+    as they are: 0 black, 255 white. Explained in notebooks/06_custom_image_prediction.ipynb.
+    """
+    names = list(next(iter(rows.values())))
+    size = (len(names) * scale, len(rows) * scale + (0.6 if title else 0.25))
+    fig, axes = plt.subplots(len(rows), len(names), figsize=size, squeeze=False, layout="constrained")
+    for line, (label, steps) in zip(axes, rows.items(), strict=True):
+        for axis, picture in zip(line, steps.values(), strict=True):
+            axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
+            axis.grid(False)
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+        line[0].set_ylabel(label, fontsize=8)
+    for axis, name in zip(axes[0], names, strict=True):
+        axis.set_title(name.replace(" ", "\n", 1), fontsize=8, fontweight="normal", pad=3)
+    if title:
+        fig.suptitle(title)
+    return fig
+
+
+def answers(
+    pictures: Sequence[np.ndarray],
+    probabilities: np.ndarray,
+    labels: Sequence[int | None],
+    columns: int = 8,
+    title: str = "",
+) -> Figure:
+    """Each picture above a bar chart of its class probabilities, shape (N, classes), drawn from 0 to 1.
+
+    The bar of the answer is blue where it equals the label, orange where it does not, black where the label is
+    None. Explained in notebooks/06_custom_image_prediction.ipynb.
+    """
+    classes = probabilities.shape[1]
+    columns = min(columns, len(pictures))
+    rows = -(-len(pictures) // columns)
+    fig = plt.figure(figsize=(1.35 * columns + 0.3, 2 * rows + 0.5), layout="constrained")
+    grid = fig.add_gridspec(2 * rows, columns, height_ratios=[1.2, 0.8] * rows)
+    for i, (picture, bars, label) in enumerate(zip(pictures, probabilities, labels, strict=True)):
+        above = fig.add_subplot(grid[2 * (i // columns), i % columns])
+        above.imshow(picture, cmap="gray", vmin=0, vmax=255)
+        above.axis("off")
+        best = int(bars.argmax())
+        colour = COLOURS[6] if label is None else COLOURS[0] if best == label else COLOURS[1]
+        axis = fig.add_subplot(grid[2 * (i // columns) + 1, i % columns])
+        axis.bar(range(classes), bars, color=[colour if k == best else "0.7" for k in range(classes)])
+        axis.set(xticks=range(classes), yticks=[0, 1], ylim=(0, 1))
+        axis.tick_params(labelsize=6, length=2, pad=1)
+        axis.set_ylabel("Probability" if i % columns == 0 else "", fontsize=7)
+    fig.supxlabel("Class", fontsize=8)
     if title:
         fig.suptitle(title)
     return fig
@@ -122,8 +215,9 @@ def confusion_matrix(
     fig, axis = plt.subplots(figsize=(6.4, 5.4), layout="constrained")
     seaborn.heatmap(
         mistakes, annot=text, fmt="", cmap="Oranges", square=True, linewidths=0.5, linecolor="0.9",
-        xticklabels=labels, yticklabels=labels, cbar_kws={"label": "Count off the diagonal"}, ax=axis,
+        xticklabels=labels, yticklabels=labels, cbar=False, ax=axis,
     )  # fmt: skip
     axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    axis.grid(False)
     axis.tick_params(length=0, labelrotation=0)
     return fig

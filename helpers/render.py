@@ -115,5 +115,43 @@ def keep_results(folder: Path) -> None:
             shutil.copyfile(file, partial)
 
 
+# What the README's table shows: label, notebook, metric.
+RESULTS = (
+    ("baseline network, test accuracy", "05_evaluation", "baseline_test_accuracy"),
+    ("tuned network, test accuracy", "05_evaluation", "test_accuracy"),
+    ("… macro F1", "05_evaluation", "f1_macro"),
+    ("SVM (RBF)", "05_evaluation", "svm_accuracy"),
+    ("k nearest neighbours", "05_evaluation", "knn_accuracy"),
+    ("random forest", "05_evaluation", "random_forest_accuracy"),
+    ("decision tree", "05_evaluation", "decision_tree_accuracy"),
+    ("simulated photos read right", "06_custom_image_prediction", "sample_accuracy"),
+)
+
+
+def write_results() -> None:
+    """Writes the README's tables from outputs/reference/: one run with default parameters, and means over seeds."""
+    manifest = runs.read_json(paths.REFERENCE / "manifest.json")
+    seeds_file = paths.REFERENCE / "seeds.json"
+    seeds = runs.read_json(seeds_file) if seeds_file.exists() else {"seeds": 0, "metrics": {}}
+    lines = ["| | default run | mean ± sd |", "|---|---|---|"]
+    for label, notebook, metric in RESULTS:
+        value = runs.read_json(paths.REFERENCE / "metrics" / f"{notebook}.json")[metric]
+        row = seeds["metrics"].get(f"{notebook}/{metric}")
+        mean = f"{100 * row['mean']:.2f} ± {100 * row['sd']:.2f} %" if row else ""
+        lines.append(f"| {label} | {value:.2%} | {mean} |".replace("%", " %").replace("  %", " %"))
+    packages = ", ".join(f"{name} {manifest['packages'][name]}" for name in ("tensorflow", "keras"))
+    lines += ["", f"Mean and standard deviation over {seeds['seeds']} seeds (`python benchmarks/seeds.py`); {packages}, Python {manifest['python']}."]
+    minutes = sum(notebook["seconds"] for notebook in manifest["notebooks"].values()) / 60
+    needs = [f"| time | {minutes:.0f} minutes for the whole series on {manifest['machine']['cores']} cores, with default parameters |"]
+    text = README.read_text(encoding="utf-8")
+    for name, block in (("results", lines), ("needs", needs)):
+        text, count = re.subn(
+            rf"(<!-- {name}:.*?-->\n).*?(<!-- end of {name} -->)", lambda m, b=block: m[1] + "\n".join(b) + "\n" + m[2], text, flags=re.S
+        )
+        if count != 1:
+            raise UserError(f"README.md has lost its comment lines for {name}; restore them.")
+    runs.write_text(README, text)
+
+
 if __name__ == "__main__":
     sys.exit(main())

@@ -134,10 +134,10 @@ class Run:
         """
         path = self.folder / file
         if not path.exists():
-            notebooks = " or ".join(makers(file)) or "an earlier notebook"
+            found = makers(file)
+            first = f": run that first (python -m helpers.series {found[0]} --run {self.name})." if found else "."
             raise UserError(
-                f"{paths.display(path)} is missing; {notebooks} makes it: "
-                f"run that first (python -m helpers.series {notebooks.split(' ')[0]} --run {self.name})."
+                f"{paths.display(path)} is missing; {' or '.join(found) or 'no notebook of the series'} makes it{first}"
             )
         return path
 
@@ -193,13 +193,22 @@ def environment() -> dict:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:  # e.g. opencv-python instead of the headless one
             versions[package] = None
-    git = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=paths.ROOT, capture_output=True, text=True, check=False
-    ) if (paths.ROOT / ".git").exists() else None
     return {
         "python": platform.python_version(),
         "packages": versions,
         "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()},
-        "git_commit": git.stdout.strip() or None if git and git.returncode == 0 else None,
+        "git_commit": _commit(),
         "byte_order": sys.byteorder,
     }
+
+
+def _commit() -> str | None:
+    """The commit of the project, marked dirty if files differ from it; None without a repository or without git."""
+    if not (paths.ROOT / ".git").exists():
+        return None
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        git = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=False)
+    except OSError:  # git is not installed
+        return None
+    return git.stdout.strip() or None if git.returncode == 0 else None

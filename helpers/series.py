@@ -8,8 +8,11 @@ import argparse
 import ast
 import hashlib
 import json
+import sqlite3
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +20,10 @@ import filelock
 import nbformat
 import papermill
 import yaml
-from doit.cmd_base import ModuleTaskLoader
-from doit.doit_cmd import DoitMain
+from doit.dependency import DatabaseException, Dependency, SqliteDB
+from doit.task import Task
 from doit.tools import config_changed
+from IPython.core.inputtransformer2 import TransformerManager
 from nbclient.exceptions import DeadKernelError
 
 from helpers import data, pages, parameters, paths, runs
@@ -44,16 +48,19 @@ class Notebook:
 
     @classmethod
     def read(cls, path: Path) -> "Notebook":
-        """Reads what the notebook's second and parameters cells declare."""
-        goals = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][1]["source"])
-        needs, makes = (tuple(runs.declared(goals, word)) for word in ("Needs", "Makes"))
-        return cls(path, needs, makes, parameters.defaults(path))
+        """Reads what the notebook's second and parameters cells declare. Raises UserError if it has no such cells."""
+        try:
+            goals = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][1]["source"])
+            needs, makes = (tuple(runs.declared(goals, word)) for word in ("Needs", "Makes"))
+            return cls(path, needs, makes, parameters.defaults(path))
+        except (OSError, ValueError, LookupError, TypeError, SyntaxError) as error:
+            raise UserError(f"{paths.display(path)} is not a notebook of this series ({error}): see CONTRIBUTING.md.") from error
 
     def code(self) -> str:
         """A digest of its code cells and of every helpers module they import, directly or not."""
-        cells = nbformat.read(self.path, as_version=4).cells
-        sources = ["\n".join(cell.source for cell in cells if cell.cell_type == "code")]
-        pending, seen = _imports(sources[0]), set()
+        cells = [cell.source for cell in nbformat.read(self.path, as_version=4).cells if cell.cell_type == "code"]
+        plain = TransformerManager().transform_cell  # a reader's own %magic becomes Python
+        sources, pending, seen = ["\n".join(cells)], set().union(*(_imports(plain(cell)) for cell in cells)), set()
         while pending:
             module = pending.pop()
             file = paths.ROOT / "helpers" / f"{module}.py"
@@ -65,9 +72,13 @@ class Notebook:
 
 
 def _imports(source: str) -> set[str]:
-    """The modules of helpers that Python source imports."""
+    """The modules of helpers that a cell or a file imports."""
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        return set()  # the run will stop there and say so
     found = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module == "helpers":
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("helpers."):
@@ -148,8 +159,10 @@ def execute(notebook: Notebook, run: str, values: dict[str, object]) -> float:
     started = time.monotonic()
     try:
         papermill.execute_notebook(
-            str(notebook.path), str(working), parameters=mine, progress_bar=sys.stderr.isatty(), kernel_name="python3"
-        )
+            str(notebook.path), str(working), parameters=mine, progress_bar=sys.stderr.isatty(), kernel_name="python3",
+            # A kernel's own log (TCP without encryption, the interrupt that ends it) is noise; errors come back as outputs.
+            extra_arguments=["--log-level=CRITICAL"],
+        )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         working.replace(failed)
         reason = error.evalue if error.ename == "UserError" else f"{error.ename}: {error.evalue}"
@@ -168,39 +181,51 @@ def execute(notebook: Notebook, run: str, values: dict[str, object]) -> float:
 def run_one(notebook: Notebook, run: str, values: dict[str, object], force: bool) -> float | None:
     """Brings one notebook up to date; returns its seconds, or None if nothing had changed."""
     folder = paths.outputs() / run
-    outcome = {}
-
-    def action() -> None:
-        print(f"{notebook.name} … runs", flush=True)
-        try:
-            outcome["seconds"] = execute(notebook, run, values)
-        except BaseException as error:  # doit would print a traceback; the caller raises it instead
-            outcome["error"] = error
-            raise
-
-    dataset = values.get("DATASET", notebook.defaults.get("DATASET"))
-    inputs = [folder / file for file in notebook.needs] + [p for p in (data.MNIST, Path(str(dataset))) if p.is_file()]
-    state = {
+    state = json.dumps({
         "code": notebook.code(),
         "parameters": {name: values.get(name, default) for name, default in notebook.defaults.items()},
         "packages": runs.environment()["packages"],
-    }
-    task = {
-        "basename": notebook.name,
-        "actions": [action],
-        "file_dep": [str(path) for path in inputs],
-        "uptodate": [config_changed(json.dumps(state, sort_keys=True))],
-        "targets": [str(folder / file) for file in (*notebook.makes, f"executed/{notebook.name}.ipynb", f"html/{notebook.name}.html")],
-    }
-    config = {"dep_file": str(folder / ".doit.db"), "backend": "sqlite3", "reporter": "zero", "verbosity": 2}
-    loader = ModuleTaskLoader({"task_notebook": lambda: task, "DOIT_CONFIG": config})
-    # One notebook a call, so that doit's book is closed and safe on disk before the next one starts.
-    code = DoitMain(loader).run(["run", *(["--always-execute"] if force else []), notebook.name])
-    if "error" in outcome:
-        raise outcome["error"]
-    if code != 0:
-        raise UserError(f"{notebook.name}: its state in {paths.display(folder)} could not be read; run again with --force.")
-    return outcome.get("seconds")
+    }, sort_keys=True)  # fmt: skip
+    dataset = data.find(str(values.get("DATASET", notebook.defaults.get("DATASET"))))
+    inputs = [folder / file for file in notebook.needs] + ([dataset] if dataset else [])
+    with _book(folder) as book:
+        unchanged = book.get_status(_task(notebook, folder, inputs, state), {}).status == "up-to-date"
+        if unchanged and not force:
+            return None
+        book.remove(notebook.name)  # now, not at the end: a run that is killed must not leave the old entry standing
+    print(f"{notebook.name} … runs", flush=True)
+    seconds = execute(notebook, run, values)
+    if missing := [file for file in notebook.makes if not (folder / file).exists()]:
+        raise UserError(f"{notebook.name} ended without making {', '.join(missing)}, which its second cell promises.")
+    with _book(folder) as book:
+        task = _task(notebook, folder, inputs, state)
+        book.get_status(task, {})  # works out what is saved next
+        task.save_extra_values()
+        book.save_success(task)
+    return seconds
+
+
+@contextmanager
+def _book(folder: Path) -> Iterator[Dependency]:
+    """doit's record of what was made from what; it is on disk when the block ends."""
+    book = Dependency(SqliteDB, str(folder / ".doit.db"))
+    try:
+        yield book
+    finally:
+        book.close()
+
+
+def _task(notebook: Notebook, folder: Path, inputs: list[Path], state: str) -> Task:
+    """A notebook as doit compares it. What it made counts as an input too: altered by hand, it is made again."""
+    made = [folder / file for file in notebook.makes if (folder / file).exists()]
+    pages_made = [folder / "executed" / f"{notebook.name}.ipynb", folder / "html" / f"{notebook.name}.html"]
+    return Task(
+        notebook.name,
+        actions=None,
+        file_dep=[str(path) for path in (*inputs, *made)],
+        targets=[str(path) for path in (*(folder / file for file in notebook.makes), *pages_made)],
+        uptodate=[config_changed(state)],
+    )
 
 
 def clean(folder: Path) -> None:
@@ -254,6 +279,10 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
+        return 1
+    except (sqlite3.Error, DatabaseException) as error:
+        reason = str(error).splitlines()[0]
+        print(f"Error: {paths.display(folder / '.doit.db')}: {reason} Delete it and run again.", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"Error: {error.filename or paths.display(folder)} could not be written ({error.strerror}).", file=sys.stderr)

@@ -1,11 +1,20 @@
 """Compiling and fitting a model. Explained in notebooks/03_baseline_cnn.ipynb."""
 
+import math
 from collections.abc import Sequence
 
 import keras
 import numpy as np
 
 from helpers.errors import UserError
+
+
+def cosine_decay(learning_rate: float, images: int, batch_size: int, epochs: int) -> keras.optimizers.schedules.CosineDecay:
+    """A learning rate that falls from `learning_rate` to 0 along half a cosine, reaching it at the last step.
+
+    Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017, without the restarts.
+    """
+    return keras.optimizers.schedules.CosineDecay(learning_rate, decay_steps=epochs * math.ceil(images / batch_size))
 
 
 def fit(

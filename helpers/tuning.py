@@ -14,7 +14,9 @@ import copy
 import hashlib
 import inspect
 import io
+import itertools
 import json
+import logging
 import time
 import warnings
 from collections.abc import Callable
@@ -35,13 +37,14 @@ from helpers.errors import UserError
 from helpers.runs import atomic, write_json
 
 METHODS = ("random", "bayesian", "hyperband")
+RESULTS = ("val_accuracy", "val_loss", "accuracy", "loss", "parameters", "train_seconds")
 HYPERPARAMETERS = ("filters_1", "filters_2", "kernel_size", "dense_units", "dropout", "learning_rate")
 
 
 def build_model(hp: kt.HyperParameters, num_classes: int = 10) -> keras.Model:
     """The search space: asks `hp` for each value, and returns the compiled network made of them."""
     model = models.baseline_cnn(
-        filters=(hp.Int("filters_1", 16, 32, step=8), hp.Int("filters_2", 32, 64, step=16)),
+        filters=(hp.Int("filters_1", 24, 40, step=8), hp.Int("filters_2", 48, 80, step=16)),
         kernel_size=hp.Choice("kernel_size", [3, 5]),
         dense_units=hp.Int("dense_units", 64, 256, step=64),
         dropout=hp.Float("dropout", 0.0, 0.5, step=0.1),
@@ -67,15 +70,15 @@ def search(
     """Looks for the hyperparameters with the best validation accuracy; returns the tuner with all its trials.
 
     `method` is "random", "bayesian" or "hyperband". The budget is the same for each: `trials` times `epochs`
-    epochs of training. The first two spend it on `trials` models of `epochs` epochs; Hyperband on more models,
-    most of them stopped early, none longer than `epochs`. `train` and `validation` are (images, one-hot labels).
-    `hypermodel(hp)` returns a compiled model; `build_model` by default. `host` is None to work alone, else the
-    chief or the worker of `helpers.cluster`.
+    epochs of training. The first two spend it on `trials` models of `epochs` epochs each; Hyperband on more
+    models, most of them stopped early. `train` and `validation` are (images, one-hot labels).
+    `hypermodel(hp)` returns a compiled model; `build_model` by default. `host` is None to work alone, else
+    the chief or the worker of `helpers.cluster`.
 
     The search lives in `folder`/<method>-<hash of all that defines it>. So a changed search starts anew, an
-    interrupted one goes on after its last finished trial, a finished one is only read. A damaged state file is
-    set aside with a note. The same seed gives the same trials. Raises UserError for bad arguments, and when
-    three trials in a row fail.
+    interrupted one goes on after its last finished trial, a finished one is only read. A damaged state file
+    is set aside with a note. The same seed gives the same trials. Raises UserError for bad arguments, and
+    when three trials in a row fail.
     """
     _check(method, train, validation, trials, epochs)
     if hypermodel is None:
@@ -84,6 +87,7 @@ def search(
         def hypermodel(hp):
             return build_model(hp, num_classes)
 
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns that many networks are traced; that's meant
     name = f"{method}-{_fingerprint(hypermodel, train, validation, method, trials, epochs, seed, batch_size)}"
     tuner = _open(method, hypermodel, trials, epochs, Path(folder) / name, seed)
     try:
@@ -91,9 +95,11 @@ def search(
     except RuntimeError as error:
         if "consecutive failures" not in str(error):
             raise
-        raise UserError(f"The search stopped, because three trials in a row failed; the last: {_last_line(str(error))}.") from error
+        reason = _last_line(str(error))
+        raise UserError(f"The search stopped, because three trials in a row failed; the last: {reason}.") from error
     finally:
-        keras.utils.set_random_seed(seed)  # what follows must not depend on whether trials ran or were only read
+        # What follows must not depend on whether trials ran or were only read.
+        keras.utils.set_random_seed(seed)
     tuner.clean()
     return tuner
 
@@ -129,11 +135,12 @@ def _open(method: str, hypermodel: Callable, trials: int, epochs: int, folder: P
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         return Search(_oracle(method, trials, epochs, seed), hypermodel, folder, seed)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         state = folder / "oracle.json"
         if not state.exists():
             raise
-        aside = next(p for i in range(1, 1000) if not (p := folder.with_name(f"{folder.name}.damaged-{i}")).exists())
+        asides = (folder.with_name(f"{folder.name}.damaged-{i}") for i in itertools.count(1))
+        aside = next(path for path in asides if not path.exists())
         folder.rename(aside)
         print(
             f"Note: {paths.display(state)} was damaged ({type(error).__name__}); "
@@ -144,20 +151,22 @@ def _open(method: str, hypermodel: Callable, trials: int, epochs: int, folder: P
 
 def _oracle(method: str, trials: int, epochs: int, seed: int) -> kt.Oracle:
     """What chooses the values of the next trial."""
-    # KerasTuner takes a seed of 0 for "none given" and draws one at random.
-    common = {"objective": kt.Objective("val_accuracy", "max"), "seed": seed + 1}
+    # KerasTuner takes a seed of 0 for "none given" and draws one at random; and it counts upwards from the
+    # seed, so that neighbours would share trials: those of other seeds, and those of other methods.
+    start = 1 + (1000 * seed + 100 * METHODS.index(method)) % 2**31
+    common = {"objective": kt.Objective("val_accuracy", "max"), "seed": start}
     if method == "random":
         return _Random(max_trials=trials, **common)
     if method == "bayesian":
         return _Bayesian(max_trials=trials, num_initial_points=max(2, trials // 3), **common)
-    return _Hyperband(budget=trials * epochs, max_epochs=epochs, **common)
+    return _Hyperband(budget=trials * epochs, max_epochs=epochs, factor=2, **common)
 
 
 class _OneFile:
-    """Mixed into an oracle: its whole state, trials included, is one file that is written whole or not at all.
+    """Mixed into an oracle: its whole state, trials included, is one file, written whole or not at all.
 
-    KerasTuner writes a file for the oracle and one for each trial, in place: a process killed in between leaves
-    them truncated or in disagreement.
+    KerasTuner writes a file for the oracle and one for each trial, in place: a process killed in between
+    leaves them truncated or in disagreement.
     """
 
     def get_state(self):
@@ -190,9 +199,9 @@ class _Bayesian(_OneFile, kt.oracles.BayesianOptimizationOracle):
     """Values where a Gaussian process, fitted to the trials so far, promises most."""
 
     def populate_space(self, trial_id):
-        # KerasTuner doesn't save this generator, so a resumed search would leave the path of an uninterrupted one.
+        # KerasTuner doesn't save this generator: a resumed search would leave an uninterrupted one's path.
         self._random_state = np.random.RandomState(self.seed + len(self.trials))
-        # The matrices are tiny: threads only wait for each other. The process says so when a scale hits its bound.
+        # The matrices are tiny, so threads only wait for each other; that a scale hits its bound is no news.
         with threadpool_limits(1), warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             return super().populate_space(trial_id)
@@ -222,16 +231,18 @@ def _new_epochs(values: dict) -> int:
 
 
 class Search(kt.Tuner):
-    """One tuner for every oracle: trains the model of each trial and keeps no more than the next trial needs."""
+    """One tuner for every oracle: trains the model of each trial, and keeps no more than the next one needs."""
 
     def __init__(self, oracle: kt.Oracle, hypermodel: Callable, folder: Path, seed: int):
+        """Reloads what is in `folder`."""
         self.seed = seed
         oracle.verbose = 0
-        with contextlib.redirect_stdout(io.StringIO()):  # KerasTuner tells the absolute path that it reloads
-            super().__init__(oracle=oracle, hypermodel=hypermodel, directory=str(folder.parent), project_name=folder.name)
+        with contextlib.redirect_stdout(io.StringIO()):  # KerasTuner prints the absolute path that it reloads
+            super().__init__(oracle, hypermodel, directory=str(folder.parent), project_name=folder.name)
 
     def _get_tuner_fname(self):
-        # KerasTuner reloads if this file exists, and has one for each way to run a search; here all share the oracle's.
+        # KerasTuner reloads if this file exists. Its own name for it differs between a search alone and a
+        # chief's; the oracle's file is the same for both.
         return str(Path(self.project_dir) / "oracle.json")
 
     def save(self):
@@ -247,20 +258,21 @@ class Search(kt.Tuner):
         if self._is_worker():
             time.sleep(0.2)
 
-    def run_trial(self, trial: Trial, train: tuple, validation: tuple, epochs: int, batch_size: int) -> dict[str, float]:
+    def run_trial(self, trial: Trial, train: tuple, validation: tuple, epochs: int, batch_size: int) -> dict:
         """Trains one model and measures it on the validation data after its last epoch."""
         values = trial.hyperparameters.values
         first, last = values.get("tuner/initial_epoch", 0), values.get("tuner/epochs", epochs)
         started = time.monotonic()
-        keras.utils.clear_session()
-        keras.utils.set_random_seed(self.seed + first)  # the same start for all: the values alone make the difference
+        keras.utils.clear_session(free_memory=False)  # Python collects the last model when it needs the memory
+        keras.utils.set_random_seed(self.seed + first)  # the same for all: only the values make the difference
         model = self.hypermodel.build(trial.hyperparameters)
         if first:
             parent = self._weights(values["tuner/trial_id"])
             first = first if parent.exists() else 0  # begin again where the folder isn't shared
             if first:
+                model.optimizer.build(model.trainable_variables)  # Adam goes on with its running means
                 model.load_weights(parent)
-        history = model.fit(*train, initial_epoch=first, epochs=last, batch_size=batch_size, verbose=0).history
+        fitted = model.fit(*train, initial_epoch=first, epochs=last, batch_size=batch_size, verbose=0)
         val_loss, val_accuracy = model.evaluate(*validation, batch_size=1000, verbose=0)
         if "tuner/epochs" in values:
             with atomic(self._weights(trial.trial_id)) as partial:
@@ -268,8 +280,8 @@ class Search(kt.Tuner):
         return {
             "val_accuracy": val_accuracy,
             "val_loss": val_loss,
-            "accuracy": history["accuracy"][-1],
-            "loss": history["loss"][-1],
+            "accuracy": fitted.history["accuracy"][-1],
+            "loss": fitted.history["loss"][-1],
             "parameters": model.count_params(),
             "train_seconds": time.monotonic() - started,
         }
@@ -296,36 +308,34 @@ def _last_line(text: str | None) -> str:
 
 
 def trials_table(tuner: Search) -> pd.DataFrame:
-    """One row a finished trial, the best validation accuracy first; `trial` counts from 1 in the order of their start."""
-    rows = []
+    """One row a finished trial, the best validation accuracy first; `trial` counts from 1 as they started."""
+    rows, names = [], [hp.name for hp in tuner.oracle.get_space().space] + ["tuner/epochs"]
     for trial in tuner.oracle.trials.values():
         if trial.status == "COMPLETED":
-            values = trial.hyperparameters.values
+            # The order is set here: what has come over gRPC has lost its own.
             row = {"trial": int(trial.trial_id) + 1}
-            row |= {name: value for name, value in values.items() if not name.startswith("tuner/")}
-            if "tuner/epochs" in values:
-                row["epochs"] = values["tuner/epochs"]
-            row |= {name: trial.metrics.get_last_value(name) for name in trial.metrics.metrics}
+            row |= {name: trial.hyperparameters.get(name) for name in names if name in trial.hyperparameters.values}
+            row |= {name: trial.metrics.get_last_value(name) for name in RESULTS}
             rows.append(row)
     if not rows:
         raise UserError(f"The search in {paths.display(Path(tuner.project_dir))} has no finished trial yet.")
-    table = pd.DataFrame(rows).astype({"parameters": int})
-    # Steps such as 3 · 0.1 are not exact in binary.
-    return table.round({"dropout": 3}).sort_values("val_accuracy", ascending=False, kind="stable", ignore_index=True)
+    table = pd.DataFrame(rows).rename(columns={"tuner/epochs": "epochs"}).astype({"parameters": int})
+    table = table.round({"dropout": 3})  # 3 · 0.1 is 0.30000000000000004
+    return table.sort_values("val_accuracy", ascending=False, kind="stable", ignore_index=True)
 
 
 def importance(table: pd.DataFrame, seed: int = 0, repeats: int = 20) -> tuple[pd.DataFrame, float]:
     """Which hyperparameter mattered: permutation importance of a random forest fitted to a table of trials.
 
-    Returns a row a hyperparameter, the most important first, and the forest's out-of-bag R². `importance` is how
-    much of its R² the forest loses when that column is shuffled (mean of `repeats`, with standard deviation `sd`);
+    Returns a row a hyperparameter, the most important first, and the forest's out-of-bag R². `importance` is
+    how much R² the forest loses when that column is shuffled (mean of `repeats`, with standard deviation `sd`);
     `rank_correlation` is Spearman's with the validation accuracy: its sign tells which way is better. An
     out-of-bag R² near 0 or below means that the trials are too few to tell.
     Source: Breiman, Random forests, Machine Learning 45 (2001). Explained in notebooks/04_tuning.ipynb.
     """
     columns = [name for name in HYPERPARAMETERS if name in table]
     if len(table) < 3 or not columns:
-        raise UserError(f"Importance needs at least 3 trials with their hyperparameters, but the table has {len(table)}.")
+        raise UserError(f"Importance needs at least 3 trials with their hyperparameters; found {len(table)}.")
     x, y = table[columns], 100 * table["val_accuracy"]
     forest = RandomForestRegressor(200, min_samples_leaf=2, oob_score=True, random_state=seed).fit(x, y)
     drop = permutation_importance(forest, x, y, n_repeats=repeats, random_state=seed)
@@ -333,8 +343,13 @@ def importance(table: pd.DataFrame, seed: int = 0, repeats: int = 20) -> tuple[p
         {
             "importance": drop.importances_mean,
             "sd": drop.importances_std,
-            "rank_correlation": [x[name].corr(y, method="spearman") for name in columns],
+            "rank_correlation": [_rank_correlation(x[name], y) for name in columns],
         },
         index=pd.Index(columns, name="hyperparameter"),
     )
     return result.sort_values("importance", ascending=False, kind="stable"), float(forest.oob_score_)
+
+
+def _rank_correlation(a: pd.Series, b: pd.Series) -> float:
+    """Spearman's; not a number, and no warning, where one of the two never changes."""
+    return a.corr(b, method="spearman") if a.nunique() > 1 and b.nunique() > 1 else float("nan")

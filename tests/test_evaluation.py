@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from helpers import evaluation
-from helpers.errors import UserError
 from sklearn.datasets import load_digits
 from sklearn.metrics import confusion_matrix
+
+from helpers import evaluation
+from helpers.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,9 @@ def test_wilson_interval_holds_the_truth_as_often_as_promised():
     assert 0.92 <= np.mean(inside) <= 0.98
 
 
-@pytest.mark.parametrize(("correct", "n", "confidence"), [(3, 0, 0.95), (11, 10, 0.95), (-1, 10, 0.95), (5, 10, 1.0), (5, 10, 95)])
+@pytest.mark.parametrize(
+    ("correct", "n", "confidence"), [(3, 0, 0.95), (11, 10, 0.95), (-1, 10, 0.95), (5, 10, 1.0), (5, 10, 95)]
+)
 def test_wilson_interval_refuses_the_impossible(correct, n, confidence):
     with pytest.raises(UserError):
         evaluation.wilson_interval(correct, n, confidence)
@@ -82,7 +85,7 @@ def test_confused_pairs_leaves_the_diagonal_out_and_sorts():
 
 def test_confused_pairs_of_a_perfect_classifier_is_empty():
     assert evaluation.confused_pairs(np.diag([3, 4])).empty
-    with pytest.raises(UserError, match="square"):
+    with pytest.raises(UserError, match="as many rows as columns"):
         evaluation.confused_pairs(np.ones((2, 3)))
 
 
@@ -94,7 +97,7 @@ def test_misclassified_lists_the_surest_mistake_first():
     assert table["confidence"].tolist() == [0.8, 0.6] and table["true_probability"].tolist() == [0.2, 0.4]
 
 
-@pytest.mark.parametrize("shape", [(3,), (2, 10)])
+@pytest.mark.parametrize("shape", [(3,), (2, 10), (3, 2)])
 def test_misclassified_refuses_other_shapes(shape):
     with pytest.raises(UserError, match="one row an image"):
         evaluation.misclassified(np.zeros(shape), np.array([0, 1, 2]))
@@ -117,17 +120,20 @@ def test_same_seed_same_accuracy(comparison, digits):
 def test_uint8_images_are_brought_to_0_1_and_the_models_stay_unfitted(digits):
     (x, y), (x_test, y_test) = digits
     models = {"SVM (RBF)": evaluation.classical_models()["SVM (RBF)"]}
-    as_float = evaluation.compare_classifiers(models, (np.rint(x * 255) / 255, y), (np.rint(x_test * 255) / 255, y_test))
-    as_uint8 = evaluation.compare_classifiers(
-        models, (np.rint(x * 255).astype(np.uint8), y), (np.rint(x_test * 255).astype(np.uint8), y_test)
-    )
+    x, x_test = np.rint(x * 255), np.rint(x_test * 255)
+    as_float = evaluation.compare_classifiers(models, (x / 255, y), (x_test / 255, y_test))
+    as_uint8 = evaluation.compare_classifiers(models, (x.astype("uint8"), y), (x_test.astype("uint8"), y_test))
     assert as_uint8["accuracy"].item() == pytest.approx(as_float["accuracy"].item(), abs=0.004)
     assert not hasattr(models["SVM (RBF)"], "support_")
 
 
 def test_parts_that_do_not_match_are_refused(digits):
     (x, y), test = digits
-    for train, message in (((x, y[:-1]), "one label an image"), ((x[:0], y[:0]), "train part"), ((x[:, 1:], y), "pixels")):
+    for train, message in (
+        ((x, y[:-1]), "one label an image"),
+        ((x[:0], y[:0]), "train part"),
+        ((x[:, 1:], y), "bring them to one size"),
+    ):
         with pytest.raises(UserError, match=message):
             evaluation.compare_classifiers(evaluation.classical_models(), train, test)
 
