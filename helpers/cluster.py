@@ -171,7 +171,8 @@ class Chief:
             return json.dumps({"refused": refused}).encode()
         if known != token:
             self.release(name)
-        self.alive[name] = token, time.monotonic()
+        if not self.finished:
+            self.alive[name] = token, time.monotonic()
         return json.dumps(self.settings).encode()
 
     def release_lost(self) -> None:
@@ -194,10 +195,17 @@ def _add_services(server: grpc.Server, chief: Chief) -> None:
     from keras_tuner.src import protos
     from keras_tuner.src.distribute.oracle_chief import OracleServicer
 
+    def end(context, sentence):
+        chief.failure = sentence
+        context.abort(grpc.StatusCode.FAILED_PRECONDITION, sentence)
+
     class Servicer(OracleServicer):
         def CreateTrial(self, request, context):
             chief.release_lost()
-            response = super().CreateTrial(request, context)
+            try:
+                response = super().CreateTrial(request, context)
+            except UserError as error:  # the state cannot be saved
+                end(context, str(error))
             status = protos.get_proto().TrialStatus
             if response.trial.status == status.STOPPED:
                 if chief.oracle.ongoing_trials:
@@ -219,9 +227,10 @@ def _add_services(server: grpc.Server, chief: Chief) -> None:
             if trial.status != "COMPLETED":
                 try:
                     super().EndTrial(request, context)
+                except UserError as error:
+                    end(context, str(error))
                 except RuntimeError:
-                    chief.failure = f"The search stopped, because three trials in a row failed; {chief.progress()}."
-                    context.abort(grpc.StatusCode.FAILED_PRECONDITION, chief.failure)
+                    end(context, f"The search stopped, because three trials in a row failed; {chief.progress()}.")
                 score = f"val_accuracy {trial.score:.4f}" if trial.score is not None else "failed"
                 print(f"chief: trial {int(trial.trial_id) + 1} {score}; {chief.progress()}", flush=True)
             return protos.get_service().EndTrialResponse()
@@ -241,13 +250,15 @@ class Worker:
         host, port = _split(address)
         if "chief" in name:
             raise UserError(
-                f"A worker cannot be named {name}: to KerasTuner every name with 'chief' in it is the chief."
+                f"A worker cannot be named {name}, because KerasTuner takes every name with 'chief' in it for "
+                "the chief: choose another with --id."
             )
         self.address, self.name, self.patience = address, name, patience
         self.token = uuid.uuid4().hex
-        self._hello = grpc.insecure_channel(address).unary_unary(f"/helpers/{HELLO}")
         # KerasTuner makes a worker of any tuner in a process with these three variables.
         os.environ |= {"KERASTUNER_ORACLE_IP": host, "KERASTUNER_ORACLE_PORT": str(port), "KERASTUNER_TUNER_ID": name}
+        os.environ["no_grpc_proxy"] = host  # a web proxy has no business between the two
+        self._hello = grpc.insecure_channel(address).unary_unary(f"/helpers/{HELLO}")
 
     def join(self) -> dict:
         """Waits for the chief and returns the settings of its search; from now on gives signs of life."""
@@ -270,7 +281,7 @@ class Worker:
                 f"{tuner.project_name}: use the same version of the project and the same data on both."
             )
         try:
-            type(tuner).search(tuner, *args, **kwargs)
+            tuner.search(*args, **kwargs)
         except grpc.RpcError as error:
             raise UserError(f"The chief at {self.address} ended the search: {error.details()}") from error
 

@@ -124,7 +124,7 @@ RESULTS = (
     ("k nearest neighbours", "05_evaluation", "knn_accuracy"),
     ("random forest", "05_evaluation", "random_forest_accuracy"),
     ("decision tree", "05_evaluation", "decision_tree_accuracy"),
-    ("simulated photos read right", "06_custom_image_prediction", "sample_accuracy"),
+    ("simulated photos read right", "06_custom_image_prediction", "samples_accuracy"),
 )
 
 

@@ -29,7 +29,7 @@ from nbclient.exceptions import DeadKernelError
 from helpers import data, pages, parameters, paths, runs
 from helpers.errors import UserError
 
-SHOWN_METRICS = ("test_accuracy", "val_accuracy", "sample_accuracy", "parameters", "images")
+SHOWN_METRICS = ("test_accuracy", "val_accuracy", "samples_accuracy", "parameters", "images")
 
 
 @dataclass(frozen=True)
@@ -186,8 +186,7 @@ def run_one(notebook: Notebook, run: str, values: dict[str, object], force: bool
         "parameters": {name: values.get(name, default) for name, default in notebook.defaults.items()},
         "packages": runs.environment()["packages"],
     }, sort_keys=True)  # fmt: skip
-    dataset = data.find(str(values.get("DATASET", notebook.defaults.get("DATASET"))))
-    inputs = [folder / file for file in notebook.needs] + ([dataset] if dataset else [])
+    inputs = _inputs(notebook, folder, values)
     with _book(folder) as book:
         unchanged = book.get_status(_task(notebook, folder, inputs, state), {}).status == "up-to-date"
         if unchanged and not force:
@@ -203,6 +202,15 @@ def run_one(notebook: Notebook, run: str, values: dict[str, object], force: bool
         task.save_extra_values()
         book.save_success(task)
     return seconds
+
+
+def _inputs(notebook: Notebook, folder: Path, values: dict[str, object]) -> list[Path]:
+    """The files that a notebook reads: those of earlier ones, its data set and picture, and the samples if it names them."""
+    named = [values.get(name) or notebook.defaults.get(name) for name in ("DATASET", "IMAGE")]
+    found = [folder / file for file in notebook.needs] + [data.find(name) for name in named if name]
+    if "paths.DATA" in notebook.path.read_text(encoding="utf-8"):
+        found += [*paths.DATA.glob("*.py"), *(paths.DATA / "samples").glob("*")]
+    return [path for path in found if path]
 
 
 @contextmanager
@@ -281,8 +289,12 @@ def main(argv: list[str] | None = None) -> int:
         print(f"Error: {error}", file=sys.stderr)
         return 1
     except (sqlite3.Error, DatabaseException) as error:
-        reason = str(error).splitlines()[0]
-        print(f"Error: {paths.display(folder / '.doit.db')}: {reason} Delete it and run again.", file=sys.stderr)
+        # doit calls every trouble with its file a damage; what SQLite said is the context.
+        print(
+            f"Error: {paths.display(folder / '.doit.db')} cannot be used ({error.__context__ or error}): "
+            "free some space, or delete the file and run again.",
+            file=sys.stderr,
+        )
         return 1
     except OSError as error:
         print(f"Error: {error.filename or paths.display(folder)} could not be written ({error.strerror}).", file=sys.stderr)

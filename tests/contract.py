@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Iterator
 
 import nbformat
+from nbformat import validator
 
 from helpers import exercises, parameters, paths, render, runs
 
@@ -377,10 +378,8 @@ def identifiers(book: Book) -> Iterator[str]:
     """Valid, with cell ids that are there and differ."""
     if None in book.ids or len(set(book.ids)) < len(book.ids):
         yield "cells need ids, each its own"
-    try:
-        nbformat.validate(json.loads(json.dumps(book.nb)), repair_duplicate_cell_ids=False)
-    except nbformat.ValidationError as error:
-        yield f"not a valid notebook: {str(error).splitlines()[0]}"
+    for error in validator.iter_validate(json.loads(json.dumps(book.nb))):
+        yield f"not a valid notebook: {error.message.splitlines()[0]}"
 
 
 @rule

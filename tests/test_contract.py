@@ -289,6 +289,8 @@ BREACHES = [
     ("alt", put("Three circles", "Three circles", "![](x.png) Three circles")),
     ("size", too_large),
     ("identifiers", same_ids),
+    ("identifiers", lambda nb: nb.cells[5].pop("id")),
+    ("identifiers", lambda nb: nb.cells[6].outputs[0].pop("text")),
     ("slides", lambda nb: at(nb, "draw(3)").metadata.pop("slideshow")),
     ("slides", lambda nb: at(nb, "draw(3)").metadata.update(slideshow={"slide_type": "first"})),
     ("rendered", printing("print(count", "4\n")),

@@ -229,9 +229,9 @@ def test_binarise_finds_small_faint_ink():
 
 
 @pytest.mark.parametrize("shade", [0, 255])
-@pytest.mark.parametrize("noise", [0, 10])
+@pytest.mark.parametrize("noise", [0, 10, 40])
 def test_blank(shade, noise):
-    page = np.clip(np.random.default_rng(0).normal(shade, noise, (200, 200, 3)), 0, 255).astype(np.uint8)
+    page = np.clip(np.random.default_rng(0).normal(shade, noise, (240, 320, 3)), 0, 255).astype(np.uint8)
     with pytest.raises(UserError, match="No ink was found"):
         images.preprocess(page)
 
@@ -244,8 +244,20 @@ def test_keep_strokes_drops_specks_and_edges(seven):
     assert np.array_equal(images.keep_strokes(dirty), seven)
 
 
-def test_keep_strokes_drops_a_frame(seven):
-    assert np.array_equal(images.keep_strokes(cv2.rectangle(seven.copy(), (8, 8), (191, 191), 255, 2)), seven)
+@pytest.mark.parametrize("inset", [8, 18])
+def test_keep_strokes_drops_a_frame(seven, inset):
+    framed = cv2.rectangle(seven.copy(), (inset, inset), (199 - inset, 199 - inset), 255, 2)
+    assert np.array_equal(images.keep_strokes(framed), seven)
+
+
+def test_keep_strokes_drops_a_ring(seven):
+    assert np.array_equal(images.keep_strokes(cv2.circle(seven.copy(), (100, 100), 92, 255, 2)), seven)
+
+
+def test_keep_strokes_drops_a_rule_through_the_digit(seven):
+    ruled = cv2.line(seven.copy(), (0, 100), (199, 102), 255, 3)
+    kept = images.keep_strokes(ruled)
+    assert np.count_nonzero(kept != seven) < 60
 
 
 def test_keep_strokes_keeps_broken_strokes(seven):
@@ -396,6 +408,13 @@ def test_uploaded_files_of_ipywidgets_7_and_8():
     wanted = [("a.png", b"1"), ("b.png", b"2")]
     assert pad.uploaded_files(seven) == pad.uploaded_files(eight) == wanted
     assert pad.uploaded_files(SimpleNamespace(value={})) == pad.uploaded_files(SimpleNamespace(value=())) == []
+    assert pad.uploaded_files(None) == []
+
+
+def test_no_button_where_nobody_presses_it(monkeypatch):
+    assert pad.upload_button() is None  # no IPython
+    monkeypatch.setattr(pad, "get_ipython", lambda: SimpleNamespace(kernel=SimpleNamespace(_allow_stdin=False)))
+    assert pad.upload_button() is None  # papermill
 
 
 def test_blank_page_in_slanting_light():

@@ -165,6 +165,18 @@ def test_model_is_saved_whole(run):
     assert path == run.folder / "models" / "m.keras" and path.read_text() == "model" and not leftovers(run.folder)
 
 
+def test_model_whose_saving_fails_leaves_the_old_one(run):
+    class Failing(Model):
+        def save(self, path):
+            path.write_text("half")
+            full_disk()
+
+    run.save_model(Model([1.0]), "models/m.keras")
+    with pytest.raises(UserError, match="models/m.keras could not be written .No space left on device"):
+        run.save_model(Failing([1.0]), "models/m.keras")
+    assert (run.folder / "models" / "m.keras").read_text() == "model" and not leftovers(run.folder)
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 def test_model_that_is_not_finite_is_refused(run, bad):
     run.save_model(Model([1.0]), "models/m.keras")

@@ -40,7 +40,9 @@ with atomic(run.path("second.json")) as partial:
         time.sleep(0.02)
     partial.write_text('{"epochs": %d}' % (EPOCHS * tiny.FACTOR))"""
 
-THIRD = 'run.save_json("third.json", run.load_json("second.json"))'
+THIRD = """\
+from helpers import paths
+run.save_json("third.json", run.load_json("second.json") | {"pictures": len(list((paths.DATA / "samples").iterdir()))})"""
 
 
 def notebook(name, code, needs, makes, extra=""):
@@ -71,10 +73,10 @@ class Project:
         """Runs the series in this process; returns the exit code."""
         return series.main(list(args))
 
-    def start(self, *args):
+    def start(self, *args, command=("-m", "helpers.series")):
         """Starts the series as a process of its own."""
         return subprocess.Popen(
-            [sys.executable, "-m", "helpers.series", *args],
+            [sys.executable, *command, *args],
             cwd=self.root, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
         )  # fmt: skip
 
@@ -101,6 +103,7 @@ def at(root, monkeypatch):
     """Makes this process and its kernels work in the copied project."""
     monkeypatch.setattr(paths, "ROOT", root)
     monkeypatch.setattr(paths, "NOTEBOOKS", root / "notebooks")
+    monkeypatch.setattr(paths, "DATA", root / "data")
     monkeypatch.setattr(data, "MNIST", root / "data" / "mnist.npz")
     monkeypatch.setenv("PYTHONPATH", str(root))
     monkeypatch.delenv("OUTPUTS_DIR", raising=False)
@@ -118,12 +121,14 @@ def finished(tmp_path_factory):
     (root / "helpers" / "tinier.py").write_text("FACTOR = 1\n")
     (root / "notebooks" / "params").mkdir(parents=True)
     (root / "notebooks" / "params" / "quick.yml").write_text("EPOCHS: 2\n")
-    (root / "data").mkdir()
+    (root / "data" / "samples").mkdir(parents=True)
+    (root / "data" / "samples" / "1.png").write_text("a picture")
+    (root / "mine.png").write_text("my picture")
     (root / "data" / "mnist.npz").write_text("the data")
     for nb, name in (
         (notebook("01_first", FIRST, "nothing but the data", "first.json"), "01_first"),
         (notebook("02_second", SECOND, "`first.json`", "second.json", "EPOCHS = 1  # epochs"), "02_second"),
-        (notebook("03_third", THIRD, "`second.json`", "third.json"), "03_third"),
+        (notebook("03_third", THIRD, "`second.json`", "third.json", 'IMAGE = ""  # picture'), "03_third"),
     ):
         nbformat.write(nb, root / "notebooks" / f"{name}.ipynb")
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -166,7 +171,7 @@ def test_notebooks_run_in_order_and_quietly_into_a_new_folder(project, capfd):
         assert [c.execution_count for c in nb.cells if c.cell_type == "code"] == [1, 2, 3, 4, 5]
         assert "SEED = 4" in nb.cells[3].source  # papermill's cell comes after the defaults
         assert (folder / "html" / f"{name}.html").exists() and name in (folder / "html" / "index.html").read_text()
-    assert json.loads((folder / "third.json").read_text()) == {"epochs": 2}  # from the parameter file
+    assert json.loads((folder / "third.json").read_text())["epochs"] == 2  # from the parameter file
     assert json.loads((folder / "first.json").read_text()) == {"seed": 4}  # from the command line
     manifest = json.loads((folder / "manifest.json").read_text())
     assert list(manifest["notebooks"]) == ALL
@@ -186,7 +191,7 @@ def test_prose_and_outputs_do_not_count(project):
 def test_edited_code_runs_again_with_what_depends_on_it(project):
     project.edit("02_second", 4, "EPOCHS *", "7 * EPOCHS *")
     assert project.main() == 0 and project.ran() == ["02_second", "03_third"]
-    assert project.json("third.json") == {"epochs": 7}
+    assert project.json("third.json") == {"epochs": 7, "pictures": 1}
     assert project.main() == 0 and project.ran() == []
 
 
@@ -198,7 +203,7 @@ def test_what_depends_on_unchanged_content_stays(project):
 def test_a_changed_parameter_runs_those_that_take_it(project):
     assert project.main("-p", "EPOCHS", "1") == 0 and project.ran() == []  # the default, said aloud
     assert project.main("-p", "EPOCHS", "3") == 0 and project.ran() == ["02_second", "03_third"]
-    assert project.json("third.json") == {"epochs": 3}
+    assert project.json("third.json") == {"epochs": 3, "pictures": 1}
     assert project.json("manifest.json")["notebooks"]["02_second"]["parameters"] == {"SEED": 0}
 
 
@@ -207,12 +212,22 @@ def test_a_changed_helper_runs_those_that_import_it(project):
     assert project.main() == 0 and project.ran() == []
     (project.root / "helpers" / "tinier.py").write_text("FACTOR = 5\n")  # imported by an imported one
     assert project.main() == 0 and project.ran() == ["02_second", "03_third"]
-    assert project.json("third.json") == {"epochs": 5}
+    assert project.json("third.json") == {"epochs": 5, "pictures": 1}
 
 
 def test_changed_data_runs_everything(project):
     (project.root / "data" / "mnist.npz").write_text("other data")
     assert project.main("01") == 0 and project.ran() == ["01_first"]
+
+
+def test_changed_pictures_run_those_that_read_them(project):
+    (project.root / "data" / "samples" / "2.png").write_text("another picture")
+    assert project.main() == 0 and project.ran() == ["03_third"]
+    assert project.json("third.json") == {"epochs": 1, "pictures": 2}
+    assert project.main("-p", "IMAGE", "mine.png") == 0 and project.ran() == ["03_third"]
+    assert project.main("-p", "IMAGE", "mine.png") == 0 and project.ran() == []
+    (project.root / "mine.png").write_text("another picture of mine")
+    assert project.main("-p", "IMAGE", "mine.png") == 0 and project.ran() == ["03_third"]
 
 
 def test_force_runs_what_is_up_to_date(project):
@@ -383,7 +398,8 @@ def test_damaged_record_of_what_is_up_to_date(project, capfd):
     (project.run / ".doit.db").write_text("no database" * 100)
     assert project.main() == 1
     err = capfd.readouterr().err
-    assert err.startswith("Error: outputs/latest/.doit.db: ") and "Delete it" in err and "Traceback" not in err
+    assert err.startswith("Error: outputs/latest/.doit.db cannot be used (file is not a database)")
+    assert "delete the file" in err and "Traceback" not in err
 
 
 # --- several processes
@@ -422,7 +438,7 @@ def test_two_runs_at_once_into_one_folder(halted, capfd):
     (project.run / "slow").unlink()
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0 and err == "" and "02_second … runs" in out
-    assert project.json("third.json") == {"epochs": 3}
+    assert project.json("third.json") == {"epochs": 3, "pictures": 1}
 
 
 def test_kill_in_mid_run(halted, capfd):
@@ -437,7 +453,7 @@ def test_kill_in_mid_run(halted, capfd):
     # The killed attempt had other parameters; what it left must not pass for up to date.
     assert project.main() == 0 and project.ran() == ["02_second"]
     assert not list(project.run.rglob(f"{runs.PARTIAL}*"))
-    assert project.json("third.json") == {"epochs": 1}
+    assert project.json("third.json") == {"epochs": 1, "pictures": 1}
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to another process")
@@ -452,6 +468,25 @@ def test_interrupt_in_mid_run(halted):
     assert project.ran() == ["02_second"]
     assert project.main("-p", "EPOCHS", "3") == 0 and project.ran() == ["02_second", "03_third"]
     assert not list(project.run.rglob(f"{runs.PARTIAL}*"))
+
+
+LIMITED = """\
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # no file may grow beyond 100 kB
+from helpers import series
+sys.exit(series.main())"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such limit")
+def test_disk_that_takes_no_more(project):
+    page = (project.run / "html" / "01_first.html").read_text(encoding="utf-8")
+    process = project.start("01", "--force", command=("-c", LIMITED))
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1 and "Traceback" not in err
+    assert err.startswith("Error: outputs/latest/html/01_first.html could not be written (File too large): free some")
+    assert (project.run / "html" / "01_first.html").read_text(encoding="utf-8") == page  # the whole one of before
+    project.ran()
+    assert project.main() == 0 and project.ran() == ["01_first"]
 
 
 # --- pages

@@ -36,7 +36,8 @@ def calm():
     switch.clear()
     switch.update(built=0, epochs=0)
     yield
-    os.environ.pop("KERASTUNER_ORACLE_IP", None)
+    for name in ("KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT", "KERASTUNER_TUNER_ID", "no_grpc_proxy"):
+        os.environ.pop(name, None)  # a Worker leaves them to its process
 
 
 class Tiny(keras.Sequential):
