@@ -18,7 +18,9 @@ class RandomAffine(layers.Layer):
     zoom: largest change of size as a fraction, drawn for width and height apart.
     """
 
-    def __init__(self, rotation: float = 10.0, shift: float = 0.08, zoom: float = 0.1, seed: int | None = None, **kwargs):
+    def __init__(
+        self, rotation: float = 10.0, shift: float = 0.08, zoom: float = 0.1, seed: int | None = None, **kwargs
+    ):
         super().__init__(**kwargs)
         self.rotation, self.shift, self.zoom, self.seed = rotation, shift, zoom, seed
         self.generator = keras.random.SeedGenerator(seed)
@@ -43,14 +45,23 @@ class RandomAffine(layers.Layer):
         shift_y = centre_y - d * centre_x - e * centre_y + draw(self.shift * height)
         zero = ops.zeros((n,))
         transform = ops.stack([a, b, shift_x, d, e, shift_y, zero, zero], axis=1)
-        return ops.image.affine_transform(images, transform, interpolation="bilinear", fill_mode="constant", fill_value=0.0)
+        return ops.image.affine_transform(
+            images, transform, interpolation="bilinear", fill_mode="constant", fill_value=0.0
+        )
 
     def get_config(self):
         """What is needed to build the layer again."""
-        return super().get_config() | {"rotation": self.rotation, "shift": self.shift, "zoom": self.zoom, "seed": self.seed}
+        return super().get_config() | {
+            "rotation": self.rotation,
+            "shift": self.shift,
+            "zoom": self.zoom,
+            "seed": self.seed,
+        }
 
 
-def augmentation(rotation: float = 10.0, shift: float = 0.08, zoom: float = 0.1, noise: float = 0.0) -> keras.Sequential:
+def augmentation(
+    rotation: float = 10.0, shift: float = 0.08, zoom: float = 0.1, noise: float = 0.0
+) -> keras.Sequential:
     """The series' standard augmentation: RandomAffine, then Gaussian noise of standard deviation `noise` (of 0–1).
 
     Put it in front of a model while training; it passes images unchanged otherwise.

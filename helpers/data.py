@@ -80,7 +80,9 @@ def _load_file(dataset: str) -> Dataset:
 def _load_mnist() -> Dataset:
     """MNIST from data/mnist.npz, its checksum verified; from Keras's own download where the file is missing."""
     if not MNIST.exists():
-        print(f"Note: {paths.display(MNIST)} is missing, so Keras downloads MNIST instead (git checkout data/mnist.npz restores it).")
+        print(
+            f"Note: {paths.display(MNIST)} is missing, so Keras downloads MNIST instead (git checkout data/mnist.npz restores it)."
+        )
         return _from_keras("mnist")
     found = sha256(MNIST)
     if found != MNIST_SHA256:
@@ -110,7 +112,9 @@ def _read(path: Path, name: str, digest: str | None = None) -> Dataset:
         with np.load(path, allow_pickle=False) as archive:
             missing = [array for array in ARRAYS if array not in archive]
             if missing:
-                raise UserError(f"{paths.display(path)} lacks {', '.join(missing)}: expected the arrays {', '.join(ARRAYS)}.")
+                raise UserError(
+                    f"{paths.display(path)} lacks {', '.join(missing)}: expected the arrays {', '.join(ARRAYS)}."
+                )
             arrays = {array: archive[array] for array in ARRAYS}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile, KeyError, TypeError) as error:
         raise UserError(
@@ -128,12 +132,18 @@ def _checked(name: str, arrays: dict[str, np.ndarray], where: str, digest: str |
         if x.dtype != np.uint8:
             raise UserError(f"{where}: x_{part} has type {x.dtype}; expected uint8, from 0 (background) to 255 (ink).")
         if y.shape != (len(x),):
-            raise UserError(f"{where}: y_{part} has shape {y.shape}; expected ({len(x)},), one label an image of x_{part}.")
+            raise UserError(
+                f"{where}: y_{part} has shape {y.shape}; expected ({len(x)},), one label an image of x_{part}."
+            )
         if not np.issubdtype(y.dtype, np.integer) or y.min() < 0:
-            raise UserError(f"{where}: y_{part} must hold whole numbers from 0; found {y.dtype} with minimum {y.min()}.")
+            raise UserError(
+                f"{where}: y_{part} must hold whole numbers from 0; found {y.dtype} with minimum {y.min()}."
+            )
     classes = np.unique(arrays["y_train"])
     if len(classes) < 2 or len(classes) != classes[-1] + 1:
-        raise UserError(f"{where}: y_train must use every label from 0 to the largest, two at least; found {classes.tolist()[:20]}.")
+        raise UserError(
+            f"{where}: y_train must use every label from 0 to the largest, two at least; found {classes.tolist()[:20]}."
+        )
     if arrays["y_test"].max() > classes[-1]:
         raise UserError(f"{where}: y_test holds label {arrays['y_test'].max()}, which y_train never shows.")
     if digest is None:
@@ -163,7 +173,9 @@ def split(x: np.ndarray, y: np.ndarray, validation: int, seed: int = 0):
     Raises UserError if either part would be empty.
     """
     if not 0 < validation < len(x):
-        raise UserError(f"VALIDATION = {validation} must lie between 1 and {len(x) - 1}, the number of images less one.")
+        raise UserError(
+            f"VALIDATION = {validation} must lie between 1 and {len(x) - 1}, the number of images less one."
+        )
     held_out, rest = _stratified(y, validation, seed)
     return (x[rest], y[rest]), (x[held_out], y[held_out])
 

@@ -110,13 +110,15 @@ def misclassified(probabilities: np.ndarray, y_true: np.ndarray) -> pd.DataFrame
         )
     predicted = probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predicted != y_true)
-    table = pd.DataFrame({
-        "index": wrong,
-        "true": y_true[wrong],
-        "predicted": predicted[wrong],
-        "confidence": probabilities[wrong, predicted[wrong]],
-        "true_probability": probabilities[wrong, y_true[wrong]],
-    })
+    table = pd.DataFrame(
+        {
+            "index": wrong,
+            "true": y_true[wrong],
+            "predicted": predicted[wrong],
+            "confidence": probabilities[wrong, predicted[wrong]],
+            "true_probability": probabilities[wrong, y_true[wrong]],
+        }
+    )
     return table.sort_values("confidence", ascending=False, kind="stable", ignore_index=True)
 
 
@@ -169,8 +171,7 @@ def _flat(part: Part, name: str) -> Part:
     x, y = (np.asarray(array) for array in part)
     if len(x) == 0 or x.ndim < 2 or y.shape != (len(x),):
         raise UserError(
-            f"The {name} part has images of shape {x.shape} and labels of shape {y.shape}: "
-            "expected one label an image."
+            f"The {name} part has images of shape {x.shape} and labels of shape {y.shape}: expected one label an image."
         )
     rows = x.reshape(len(x), -1).astype("float32")
     return rows / 255 if x.dtype == np.uint8 else rows, y

@@ -35,7 +35,9 @@ def write_index(folder: Path, names: list[str]) -> Path:
             continue
         metrics = runs.read_json(folder / "metrics" / f"{name}.json")
         items = "".join(f"<li>{html.escape(key)}: {_readable(value)}</li>" for key, value in metrics.items())
-        rows.append(f'<h2><a href="{name}.html">{html.escape(name)}</a></h2><details><summary>{len(metrics)} metrics</summary><ul>{items}</ul></details>')
+        rows.append(
+            f'<h2><a href="{name}.html">{html.escape(name)}</a></h2><details><summary>{len(metrics)} metrics</summary><ul>{items}</ul></details>'
+        )
     style = "body{font:16px/1.5 system-ui,sans-serif;max-width:45rem;margin:2rem auto;padding:0 1rem}h2{font-size:1.1rem;margin-bottom:0}"
     page = folder / "html" / "index.html"
     runs.write_text(

@@ -36,7 +36,9 @@ def _fraction(high: float = 1.0) -> Rule:
 
 
 RULES = {
-    "RUN": Rule(str, pattern=r"[^\s./\\:*?\"<>|][^/\\:*?\"<>|\x00-\x1f]*", wanted="the name of a run folder, without slashes"),
+    "RUN": Rule(
+        str, pattern=r"[^\s./\\:*?\"<>|][^/\\:*?\"<>|\x00-\x1f]*", wanted="the name of a run folder, without slashes"
+    ),
     "SEED": _count(0, 2**31 - 1),
     "DATASET": Rule(str, pattern=r".+", wanted="mnist, fashion_mnist or the path of an .npz file"),
     "IMAGE": Rule(str, wanted="the path of a picture, or nothing"),
@@ -112,7 +114,9 @@ def defaults(notebook: Path) -> dict[str, object]:
             [target] = statement.targets
             found[target.id] = ast.literal_eval(statement.value)
         except (AttributeError, ValueError) as error:
-            raise UserError(f"{paths.display(notebook)}: line {statement.lineno} of the parameters cell is not NAME = literal.") from error
+            raise UserError(
+                f"{paths.display(notebook)}: line {statement.lineno} of the parameters cell is not NAME = literal."
+            ) from error
     return found
 
 

@@ -82,7 +82,11 @@ def image_grid(
         return _mosaic(np.stack([np.squeeze(image) for image in images]), rows, columns, title, scale, cmap)
     height = scale * (1.28 if titles is not None else 1.0)
     fig, axes = plt.subplots(
-        rows, columns, figsize=(columns * scale, rows * height + (0.4 if title else 0)), squeeze=False, layout="constrained"
+        rows,
+        columns,
+        figsize=(columns * scale, rows * height + (0.4 if title else 0)),
+        squeeze=False,
+        layout="constrained",
     )
     for axis in axes.flat:
         axis.axis("off")
@@ -103,7 +107,11 @@ def _mosaic(images: np.ndarray, rows: int, columns: int, title: str, scale: floa
     gaps = ((0, 0), (side, side), (side, side), (0, 0))[: images.ndim]
     tiles = np.pad(np.concatenate([images, empty]), gaps)
     high, wide = tiles.shape[1:3]
-    grid = tiles.reshape(rows, columns, *tiles.shape[1:]).swapaxes(1, 2).reshape(rows * high, columns * wide, *tiles.shape[3:])
+    grid = (
+        tiles.reshape(rows, columns, *tiles.shape[1:])
+        .swapaxes(1, 2)
+        .reshape(rows * high, columns * wide, *tiles.shape[3:])
+    )
     size = (columns * scale, rows * scale * high / wide + (0.4 if title else 0))
     fig, axis = plt.subplots(figsize=size, layout="constrained")
     axis.imshow(grid, **({} if images.ndim == 4 else {"vmin": 0, "vmax": _white(images), "cmap": cmap}))

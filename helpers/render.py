@@ -59,7 +59,9 @@ def take_outputs(source: Path, executed: Path) -> nbformat.NotebookNode:
     ran = [c for c in done.cells if c.cell_type == "code" and "injected-parameters" not in c.metadata.get("tags", [])]
     cells = [c for c in nb.cells if c.cell_type == "code"]
     if [c.source for c in cells] != [c.source for c in ran]:
-        raise UserError(f"{paths.display(executed)} ran other code than {paths.display(source)} holds: run the series again.")
+        raise UserError(
+            f"{paths.display(executed)} ran other code than {paths.display(source)} holds: run the series again."
+        )
     for count, (cell, result) in enumerate(zip(cells, ran, strict=True), 1):
         if result.execution_count is None:
             raise UserError(f"{paths.display(executed)} is only partly run: run the series again.")
@@ -68,10 +70,12 @@ def take_outputs(source: Path, executed: Path) -> nbformat.NotebookNode:
         for output in cell.outputs:
             if "execution_count" in output:
                 output["execution_count"] = count
-    nb.metadata = nbformat.from_dict({
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    })
+    nb.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        }
+    )
     nb.metadata["rendered"] = {"fingerprint": fingerprint(nb), "by": "make render"}
     nbformat.validate(nb)
     return nb
@@ -140,13 +144,21 @@ def write_results() -> None:
         mean = f"{100 * row['mean']:.2f} ± {100 * row['sd']:.2f} %" if row else ""
         lines.append(f"| {label} | {value:.2%} | {mean} |".replace("%", " %").replace("  %", " %"))
     packages = ", ".join(f"{name} {manifest['packages'][name]}" for name in ("tensorflow", "keras"))
-    lines += ["", f"Mean and standard deviation over {seeds['seeds']} seeds (`python benchmarks/seeds.py`); {packages}, Python {manifest['python']}."]
+    lines += [
+        "",
+        f"Mean and standard deviation over {seeds['seeds']} seeds (`python benchmarks/seeds.py`); {packages}, Python {manifest['python']}.",
+    ]
     minutes = sum(notebook["seconds"] for notebook in manifest["notebooks"].values()) / 60
-    needs = [f"| time | {minutes:.0f} minutes for the whole series on {manifest['machine']['cores']} cores, with default parameters |"]
+    needs = [
+        f"| time | {minutes:.0f} minutes for the whole series on {manifest['machine']['cores']} cores, with default parameters |"
+    ]
     text = README.read_text(encoding="utf-8")
     for name, block in (("results", lines), ("needs", needs)):
         text, count = re.subn(
-            rf"(<!-- {name}:.*?-->\n).*?(<!-- end of {name} -->)", lambda m, b=block: m[1] + "\n".join(b) + "\n" + m[2], text, flags=re.S
+            rf"(<!-- {name}:.*?-->\n).*?(<!-- end of {name} -->)",
+            lambda m, b=block: m[1] + "\n".join(b) + "\n" + m[2],
+            text,
+            flags=re.S,
         )
         if count != 1:
             raise UserError(f"README.md has lost its comment lines for {name}; restore them.")

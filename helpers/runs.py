@@ -19,7 +19,16 @@ from pathlib import Path
 from helpers import data, paths
 from helpers.errors import UserError
 
-PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "opencv-python-headless", "scikit-learn", "matplotlib", "pandas")
+PACKAGES = (
+    "tensorflow",
+    "keras",
+    "keras-tuner",
+    "numpy",
+    "opencv-python-headless",
+    "scikit-learn",
+    "matplotlib",
+    "pandas",
+)
 PARTIAL = ".partial-"
 
 
@@ -169,12 +178,14 @@ class Run:
         """
         seconds = round(time.monotonic() - self._started, 1)
         self.save_json(f"metrics/{self.notebook}.json", metrics)
-        self._record({
-            "parameters": self.parameters,
-            "dataset_sha256": data.digests.get(self.parameters.get("DATASET")),
-            "seconds": seconds,
-            "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        })
+        self._record(
+            {
+                "parameters": self.parameters,
+                "dataset_sha256": data.digests.get(self.parameters.get("DATASET")),
+                "seconds": seconds,
+                "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            }
+        )
         print(f"Wrote metrics/{self.notebook}.json with {len(metrics)} metrics.")
 
     def _record(self, entry: dict) -> None:

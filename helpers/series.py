@@ -54,7 +54,9 @@ class Notebook:
             needs, makes = (tuple(runs.declared(goals, word)) for word in ("Needs", "Makes"))
             return cls(path, needs, makes, parameters.defaults(path))
         except (OSError, ValueError, LookupError, TypeError, SyntaxError) as error:
-            raise UserError(f"{paths.display(path)} is not a notebook of this series ({error}): see CONTRIBUTING.md.") from error
+            raise UserError(
+                f"{paths.display(path)} is not a notebook of this series ({error}): see CONTRIBUTING.md."
+            ) from error
 
     def code(self) -> str:
         """A digest of its code cells and of every helpers module they import, directly or not."""
@@ -108,7 +110,9 @@ def select(names: list[str], series: dict[str, Notebook]) -> list[Notebook]:
     return [notebook for name, notebook in series.items() if not names or name in chosen]
 
 
-def read_parameters(file: str | None, pairs: list[list[str]], chosen: list[Notebook], series: dict[str, Notebook]) -> dict:
+def read_parameters(
+    file: str | None, pairs: list[list[str]], chosen: list[Notebook], series: dict[str, Notebook]
+) -> dict:
     """Parameters from a YAML file, overridden by those of the command line; checked before anything runs.
 
     A name in the file must be one that some notebook of the series takes, a name on the command line one that a
@@ -166,7 +170,9 @@ def execute(notebook: Notebook, run: str, values: dict[str, object]) -> float:
     except papermill.PapermillExecutionError as error:
         working.replace(failed)
         reason = error.evalue if error.ename == "UserError" else f"{error.ename}: {error.evalue}"
-        raise UserError(f"{notebook.name} stopped in cell {error.cell_index + 1}: {reason} (see {paths.display(failed)})") from error
+        raise UserError(
+            f"{notebook.name} stopped in cell {error.cell_index + 1}: {reason} (see {paths.display(failed)})"
+        ) from error
     except DeadKernelError as error:
         raise UserError(
             f"{notebook.name} stopped: its kernel died, most often for lack of memory; close other programs or set smaller sizes with -p."
@@ -259,8 +265,12 @@ def report(chosen: list[Notebook], seconds: dict[str, float | None], run: str) -
 
 def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit code: 0 all ran, 1 a notebook stopped, 2 wrong usage, 130 interrupted."""
-    parser = argparse.ArgumentParser(prog="python -m helpers.series", description="Run the notebooks in order, each only if needed.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="notebooks to run, such as 03 or 03_baseline_cnn (default: all)")
+    parser = argparse.ArgumentParser(
+        prog="python -m helpers.series", description="Run the notebooks in order, each only if needed."
+    )
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="notebooks to run, such as 03 or 03_baseline_cnn (default: all)"
+    )
     parser.add_argument("--params", metavar="FILE", help="smoke, full or a YAML file of parameters")
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set one parameter")
     parser.add_argument("--run", default="latest", metavar="NAME", help="run folder in outputs/ (default: latest)")
@@ -283,7 +293,10 @@ def main(argv: list[str] | None = None) -> int:
             pages.write_index(folder, [notebook.name for notebook in series.values()])
             report(chosen, seconds, args.run)
     except filelock.Timeout:
-        print(f"Error: another run is using {paths.display(folder)}; wait for it, or choose another folder with --run.", file=sys.stderr)
+        print(
+            f"Error: another run is using {paths.display(folder)}; wait for it, or choose another folder with --run.",
+            file=sys.stderr,
+        )
         return 1
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
@@ -297,7 +310,10 @@ def main(argv: list[str] | None = None) -> int:
         )
         return 1
     except OSError as error:
-        print(f"Error: {error.filename or paths.display(folder)} could not be written ({error.strerror}).", file=sys.stderr)
+        print(
+            f"Error: {error.filename or paths.display(folder)} could not be written ({error.strerror}).",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         print("\nInterrupted. Finished notebooks are kept; the same command goes on from here.", file=sys.stderr)

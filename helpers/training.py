@@ -9,7 +9,9 @@ import numpy as np
 from helpers.errors import UserError
 
 
-def cosine_decay(learning_rate: float, images: int, batch_size: int, epochs: int) -> keras.optimizers.schedules.CosineDecay:
+def cosine_decay(
+    learning_rate: float, images: int, batch_size: int, epochs: int
+) -> keras.optimizers.schedules.CosineDecay:
     """A learning rate that falls from `learning_rate` to 0 along half a cosine, reaching it at the last step.
 
     Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017, without the restarts.
@@ -34,7 +36,9 @@ def fit(
     without it, so a saved model holds nothing that is only for training.
     Raises UserError if the loss becomes NaN.
     """
-    learner = model if augmentation is None else keras.Sequential([keras.Input(model.input_shape[1:]), augmentation, model])
+    learner = (
+        model if augmentation is None else keras.Sequential([keras.Input(model.input_shape[1:]), augmentation, model])
+    )
     learner.compile(
         optimizer=keras.optimizers.Adam(learning_rate), loss="categorical_crossentropy", metrics=["accuracy"]
     )
@@ -49,5 +53,7 @@ def fit(
         verbose=0,
     ).history
     if not np.isfinite(history["loss"][-1]):
-        raise UserError(f"Training stopped in epoch {len(history['loss'])}: the loss is not a number; lower the learning rate.")
+        raise UserError(
+            f"Training stopped in epoch {len(history['loss'])}: the loss is not a number; lower the learning rate."
+        )
     return {name: [float(value) for value in values] for name, values in history.items()}

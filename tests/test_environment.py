@@ -20,7 +20,11 @@ REQUIREMENTS = paths.ROOT / "requirements.txt"
 
 def imported_packages() -> set[str]:
     """Distributions that helpers, notebooks and scripts import."""
-    sources = [p.read_text(encoding="utf-8") for folder in ("helpers", "data", "benchmarks") for p in (paths.ROOT / folder).glob("*.py")]
+    sources = [
+        p.read_text(encoding="utf-8")
+        for folder in ("helpers", "data", "benchmarks")
+        for p in (paths.ROOT / folder).glob("*.py")
+    ]
     for path in paths.NOTEBOOKS.glob("*.ipynb"):
         sources += [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
     modules = set()
@@ -87,7 +91,9 @@ def test_a_bad_line_is_named(tmp_path):
 
 def test_only_missing_packages_are_installed_and_never_tensorflow(monkeypatch):
     commands = []
-    monkeypatch.setattr(environment, "installed", lambda r: None if r.name in ("keras-tuner", "tensorflow", "keras", "ruff") else "1")
+    monkeypatch.setattr(
+        environment, "installed", lambda r: None if r.name in ("keras-tuner", "tensorflow", "keras", "ruff") else "1"
+    )
     monkeypatch.setattr(environment.subprocess, "run", lambda command, check: commands.append(command))
     environment.install_missing()
     (command,) = commands
@@ -107,7 +113,9 @@ def run_bootstrap(folder: Path, source: str, **variables: str) -> subprocess.Com
         f"{source}\nimport sys; print(sys.path[0])"
     )
     env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | variables
-    return subprocess.run([sys.executable, "-I", "-c", code], cwd=folder, env=env, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-I", "-c", code], cwd=folder, env=env, capture_output=True, text=True, timeout=120
+    )
 
 
 def test_bootstrap_finds_helpers_above_the_notebook():
@@ -162,7 +170,7 @@ def test_repository_is_named_the_same_everywhere():
 def test_make_says_what_is_wrong_with_python(tmp_path, version, venv, sentence):
     fake = tmp_path / "bin" / "python3"
     fake.parent.mkdir()
-    fake.write_text(f"#!/bin/sh\ncase \"$2\" in *version_info*) echo {version};; *) exit {0 if venv else 1};; esac\n")
+    fake.write_text(f'#!/bin/sh\ncase "$2" in *version_info*) echo {version};; *) exit {0 if venv else 1};; esac\n')
     fake.chmod(0o755)
     for tool in ("sh", "make", "touch", "echo"):
         (fake.parent / tool).symlink_to(shutil.which(tool))

@@ -23,14 +23,17 @@ def comparison(digits):
 
 
 # The formula by hand with z = 1.959964 (99 %: 2.575829); 81 of 263 is the example of Newcombe (1998).
-@pytest.mark.parametrize(("correct", "n", "confidence", "low", "high"), [
-    (5, 10, 0.95, 0.2366, 0.7634),
-    (0, 10, 0.95, 0.0000, 0.2775),
-    (10, 10, 0.95, 0.7225, 1.0000),
-    (81, 263, 0.95, 0.2553, 0.3662),
-    (9900, 10000, 0.95, 0.9879, 0.9918),
-    (5, 10, 0.99, 0.1842, 0.8158),
-])
+@pytest.mark.parametrize(
+    ("correct", "n", "confidence", "low", "high"),
+    [
+        (5, 10, 0.95, 0.2366, 0.7634),
+        (0, 10, 0.95, 0.0000, 0.2775),
+        (10, 10, 0.95, 0.7225, 1.0000),
+        (81, 263, 0.95, 0.2553, 0.3662),
+        (9900, 10000, 0.95, 0.9879, 0.9918),
+        (5, 10, 0.99, 0.1842, 0.8158),
+    ],
+)
 def test_wilson_interval_has_the_known_values(correct, n, confidence, low, high):
     assert evaluation.wilson_interval(correct, n, confidence) == pytest.approx((low, high), abs=6e-5)
 
