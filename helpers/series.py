@@ -8,6 +8,7 @@ import argparse
 import ast
 import hashlib
 import json
+import logging
 import sqlite3
 import sys
 import time
@@ -276,6 +277,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--run", default="latest", metavar="NAME", help="run folder in outputs/ (default: latest)")
     parser.add_argument("--force", action="store_true", help="run even what is up to date")
     args = parser.parse_args(argv)
+    for library in ("papermill", "asyncio"):  # what goes wrong there reaches us as an exception; their log repeats it
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     try:
         series = notebooks()
         chosen = select(args.names, series)

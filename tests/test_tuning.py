@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -36,7 +37,13 @@ def calm():
     switch.clear()
     switch.update(built=0, epochs=0)
     yield
-    for name in ("KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT", "KERASTUNER_TUNER_ID", "no_grpc_proxy"):
+    for name in (
+        "KERASTUNER_ORACLE_IP",
+        "KERASTUNER_ORACLE_PORT",
+        "KERASTUNER_TUNER_ID",
+        "no_grpc_proxy",
+        "GRPC_VERBOSITY",
+    ):
         os.environ.pop(name, None)  # a Worker leaves them to its process
 
 
@@ -194,10 +201,21 @@ def command(*arguments):
     return [sys.executable, "-m", "helpers.tuning", *map(str, arguments)]
 
 
-def start(arguments, **kwargs):
-    environment = os.environ | {"PYTHONPATH": str(paths.ROOT)}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "encoding": "utf-8"}
-    return subprocess.Popen(arguments, env=environment, **pipes | kwargs)
+@pytest.fixture
+def start():
+    """Starts a process; whatever the test does, none of them outlives it."""
+    started = []
+
+    def launch(arguments):
+        environment = os.environ | {"PYTHONPATH": str(paths.ROOT)}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "encoding": "utf-8"}
+        started.append(subprocess.Popen(arguments, env=environment, **pipes))
+        return started[-1]
+
+    yield launch
+    for process in started:
+        process.terminate()  # a chief ends its workers first
+        process.communicate(timeout=30)
 
 
 LOCAL = command(
@@ -216,28 +234,36 @@ def finished_trials(outputs):
     }
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is a signal")
-def test_two_workers_share_a_search_and_may_be_killed(outputs):
-    chief = start(LOCAL)
-    lines = []
+class Output:
+    """The lines that a process prints, collected while it runs."""
 
-    def read_until(pattern):
-        for line in chief.stdout:
-            lines.append(line)
-            if match := re.search(pattern, line):
+    def __init__(self, process):
+        self.lines = []
+        self.reader = threading.Thread(target=lambda: self.lines.extend(process.stdout), daemon=True)
+        self.reader.start()
+
+    def wait_for(self, pattern, seconds):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if match := re.search(pattern, "".join(self.lines)):
                 return match
-        raise AssertionError(f"never saw {pattern}: {''.join(lines)} {chief.stderr.read()}")
+            time.sleep(0.05)
+        raise AssertionError(f"never saw {pattern!r} in {self.lines}")
 
-    with ThreadPoolExecutor(1) as reader:
-        pids = [int(reader.submit(read_until, rf"local{i} is process (\d+)").result(60)[1]) for i in (1, 2)]
-        reader.submit(read_until, "1 of 5 trials finished").result(90)
-        os.kill(pids[0], signal.SIGKILL)
-        reader.submit(read_until, "worker local1 ended with exit code -9").result(30)
-        reader.submit(read_until, "2 of 5 trials finished").result(60)
-        os.kill(pids[1], signal.SIGKILL)
-        _, errors = chief.communicate(timeout=30)
-    assert chief.returncode == 1
-    assert re.fullmatch(r"helpers\.tuning: All 2 workers ended \(exit codes -9, -9\) with . of 5 .*\n", errors)
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is a signal")
+def test_two_workers_share_a_search_and_may_be_killed(outputs, start):
+    chief = start(LOCAL)
+    seen = Output(chief)
+    pids = [int(seen.wait_for(rf"local{i} is process (\d+)", 90)[1]) for i in (1, 2)]
+    seen.wait_for("1 of 5 trials finished", 90)
+    os.kill(pids[0], signal.SIGKILL)
+    seen.wait_for("worker local1 ended with exit code -9", 30)
+    seen.wait_for("2 of 5 trials finished", 60)
+    os.kill(pids[1], signal.SIGKILL)
+    assert chief.wait(30) == 1
+    sentence = r"helpers\.tuning: All 2 workers ended \(exit codes -9, -9\) with . of 5 trials finished; the same .*\n"
+    assert re.fullmatch(sentence, chief.stderr.read())
     before = finished_trials(outputs)
     assert len(before) in (2, 3)
 
@@ -277,7 +303,7 @@ def test_a_taken_port_is_told():
             running.result(20)
 
 
-def test_a_worker_is_refused_a_name_in_use_and_ends_when_the_chief_vanishes():
+def test_a_worker_is_refused_a_name_in_use_and_ends_when_the_chief_vanishes(start):
     chief = cluster.Chief("127.0.0.1:0", {"search": "random-12345678"}, patience=9)
     chief.oracle = Silent.oracle
     server = grpc.server(ThreadPoolExecutor(1))
