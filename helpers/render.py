@@ -18,6 +18,7 @@ from helpers import exercises, paths, runs, series
 from helpers.errors import UserError
 
 KEPT_CELL_METADATA = ("tags", "slideshow", "jupyter")
+PICTURE = "figures/06_answers.png"  # the one that opens the README
 README = paths.ROOT / "README.md"
 
 
@@ -113,9 +114,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def keep_results(folder: Path) -> None:
-    """Copies a run's metrics and manifest to outputs/reference/, from which the README's numbers come."""
-    for file in [*sorted((folder / "metrics").glob("*.json")), folder / "manifest.json"]:
-        with runs.atomic(paths.REFERENCE / file.relative_to(folder)) as partial:
+    """Copies a run's metrics, manifest and title picture to outputs/reference/, from which the README is filled."""
+    kept = {file: file.relative_to(folder) for file in [*(folder / "metrics").glob("*.json"), folder / "manifest.json"]}
+    for file, name in (kept | {folder / PICTURE: "results.png"}).items():
+        with runs.atomic(paths.REFERENCE / name) as partial:
             shutil.copyfile(file, partial)
 
 

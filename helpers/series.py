@@ -188,12 +188,10 @@ def execute(notebook: Notebook, run: str, values: dict[str, object]) -> float:
 def run_one(notebook: Notebook, run: str, values: dict[str, object], force: bool) -> float | None:
     """Brings one notebook up to date; returns its seconds, or None if nothing had changed."""
     folder = paths.outputs() / run
-    state = json.dumps({
-        "code": notebook.code(),
-        "parameters": {name: values.get(name, default) for name, default in notebook.defaults.items()},
-        "packages": runs.environment()["packages"],
-    }, sort_keys=True)  # fmt: skip
-    inputs = _inputs(notebook, folder, values)
+    own = {name: values.get(name, default) for name, default in notebook.defaults.items()}
+    packages = runs.environment()["packages"]
+    state = json.dumps({"code": notebook.code(), "parameters": own, "packages": packages}, sort_keys=True)
+    inputs = _inputs(notebook, folder, own)
     with _book(folder) as book:
         unchanged = book.get_status(_task(notebook, folder, inputs, state), {}).status == "up-to-date"
         if unchanged and not force:
@@ -211,10 +209,10 @@ def run_one(notebook: Notebook, run: str, values: dict[str, object], force: bool
     return seconds
 
 
-def _inputs(notebook: Notebook, folder: Path, values: dict[str, object]) -> list[Path]:
-    """The files that a notebook reads: those of earlier ones, its data set and picture, and the samples if it names them."""
-    named = [values.get(name) or notebook.defaults.get(name) for name in ("DATASET", "IMAGE")]
-    found = [folder / file for file in notebook.needs] + [data.find(name) for name in named if name]
+def _inputs(notebook: Notebook, folder: Path, own: dict[str, object]) -> list[Path]:
+    """The files that a notebook reads: of earlier ones, those its parameters name, and data/ where its code looks there."""
+    named = [own[name] for name in ("DATASET", "IMAGE") if own.get(name)]
+    found = [folder / file for file in notebook.needs] + [data.find(name) for name in named]
     if "paths.DATA" in notebook.path.read_text(encoding="utf-8"):
         found += [*paths.DATA.glob("*.py"), *(paths.DATA / "samples").glob("*")]
     return [path for path in found if path]
