@@ -13,7 +13,7 @@ TEMPLATE = """
 {%- extends 'index.html.j2' -%}
 {% block codecell %}
 {%- if 'solution' in cell.metadata.get('tags', []) -%}
-<details><summary>Solution</summary>{{ super() }}</details>
+<details><summary style="margin-left: 14ex; display: list-item; cursor: pointer">Solution</summary>{{ super() }}</details>
 {%- else -%}{{ super() }}{%- endif -%}
 {% endblock codecell %}
 """

@@ -151,9 +151,8 @@ def write_results() -> None:
         f"Mean and standard deviation over {seeds['seeds']} seeds (`python benchmarks/seeds.py`); {packages}, Python {manifest['python']}.",
     ]
     minutes = sum(notebook["seconds"] for notebook in manifest["notebooks"].values()) / 60
-    needs = [
-        f"| time | {minutes:.0f} minutes for the whole series on {manifest['machine']['cores']} cores, with default parameters |"
-    ]
+    cores = manifest["machine"]["cores"]
+    needs = [f"With default parameters the whole series took {minutes:.0f} minutes on {cores} cores."]
     text = README.read_text(encoding="utf-8")
     for name, block in (("results", lines), ("needs", needs)):
         text, count = re.subn(

@@ -1,10 +1,16 @@
-"""helpers.parameters: names, types and ranges, and what a notebook's parameters cell says."""
+"""helpers.parameters: names, types and ranges, and what a notebook's parameters cell says; the set-up call."""
+
+import random
+import subprocess
+import sys
 
 import nbformat
+import numpy as np
 import pytest
 
 from helpers import parameters, paths
 from helpers.errors import UserError
+from helpers.notebook import setup
 
 
 def refused(values, *parts, known=None):
@@ -117,3 +123,34 @@ def test_shipped_parameter_files_obey_the_rules(file):
     parameters.check(values, file.name)
     used = {name for path in paths.NOTEBOOKS.glob("*.ipynb") for name in parameters.defaults(path)}
     assert set(values) <= used  # a parameter that no notebook takes would be set in vain
+
+
+# --- the set-up call, which applies the rules in every notebook
+
+
+def test_setup_checks_widens_seeds_and_opens_the_run(outputs):
+    namespace = {"RUN": "test", "SEED": 3, "SHIFT": 0, "x_train": None, "setup": setup}
+    drawn = []
+    for _ in range(2):
+        run = setup("03_baseline_cnn", namespace, keras=False)
+        drawn.append((random.random(), np.random.random()))
+    assert drawn[0] == drawn[1]
+    assert run.folder == outputs / "test" and run.folder.is_dir() and run.parameters["SEED"] == 3
+    assert type(namespace["SHIFT"]) is float
+
+
+@pytest.mark.parametrize("extra", [{"EPOHCS": 3}, {"EPOCHS": "ten"}, {"SEED": -1}])
+def test_setup_refuses_what_the_rules_refuse(outputs, extra):
+    with pytest.raises(UserError, match="^03_baseline_cnn: "):
+        setup("03_baseline_cnn", {"RUN": "test", "SEED": 3} | extra, keras=False)
+    assert not outputs.exists()
+
+
+def test_setup_without_keras_is_quick_and_quiet(outputs):
+    code = (
+        "import sys; from helpers.notebook import setup; from helpers import data, images, runs, series\n"
+        "setup('01_exploration', {'RUN': 'test', 'SEED': 3}, keras=False)\n"
+        "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
