@@ -44,9 +44,9 @@ HYPERPARAMETERS = ("filters_1", "filters_2", "kernel_size", "dense_units", "drop
 def build_model(hp: kt.HyperParameters, num_classes: int = 10) -> keras.Model:
     """The search space: asks `hp` for each value, and returns the compiled network made of them."""
     model = models.baseline_cnn(
-        filters=(hp.Int("filters_1", 24, 40, step=8), hp.Int("filters_2", 48, 80, step=16)),
+        filters=(hp.Int("filters_1", 32, 48, step=8), hp.Int("filters_2", 64, 96, step=16)),
         kernel_size=hp.Choice("kernel_size", [3, 5]),
-        dense_units=hp.Int("dense_units", 64, 256, step=64),
+        dense_units=hp.Int("dense_units", 128, 256, step=64),
         dropout=hp.Float("dropout", 0.0, 0.5, step=0.1),
         num_classes=num_classes,
     )
