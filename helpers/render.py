@@ -137,19 +137,18 @@ RESULTS = (
 def write_results() -> None:
     """Writes the README's tables from outputs/reference/: one run with default parameters, and means over seeds."""
     manifest = runs.read_json(paths.REFERENCE / "manifest.json")
-    seeds_file = paths.REFERENCE / "seeds.json"
-    seeds = runs.read_json(seeds_file) if seeds_file.exists() else {"seeds": 0, "metrics": {}}
-    lines = ["| | default run | mean ± sd |", "|---|---|---|"]
+    file = paths.REFERENCE / "seeds.json"
+    seeds = runs.read_json(file) if file.exists() else None
+    mean = f"mean ± sd of {seeds['seeds']} seeds" if seeds else "mean ± sd"
+    lines = [f"| | default run | {mean} |", "|---|---|---|"]
     for label, notebook, metric in RESULTS:
         value = runs.read_json(paths.REFERENCE / "metrics" / f"{notebook}.json")[metric]
-        row = seeds["metrics"].get(f"{notebook}/{metric}")
-        mean = f"{100 * row['mean']:.2f} ± {100 * row['sd']:.2f} %" if row else ""
-        lines.append(f"| {label} | {value:.2%} | {mean} |".replace("%", " %").replace("  %", " %"))
+        row = seeds["metrics"].get(f"{notebook}/{metric}") if seeds else None
+        spread = f"{100 * row['mean']:.2f} ± {100 * row['sd']:.2f} %" if row else "not measured"
+        lines.append(f"| {label} | {value:.2%} | {spread} |".replace("%", " %").replace("  %", " %"))
     packages = ", ".join(f"{name} {manifest['packages'][name]}" for name in ("tensorflow", "keras"))
-    lines += [
-        "",
-        f"Mean and standard deviation over {seeds['seeds']} seeds (`python benchmarks/seeds.py`); {packages}, Python {manifest['python']}.",
-    ]
+    source = "The seeds are measured by `python benchmarks/seeds.py`; both columns with"
+    lines += ["", f"{source} {packages}, Python {manifest['python']}."]
     minutes = sum(notebook["seconds"] for notebook in manifest["notebooks"].values()) / 60
     cores = manifest["machine"]["cores"]
     needs = [f"With default parameters the whole series took {minutes:.0f} minutes on {cores} cores."]

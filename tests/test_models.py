@@ -112,6 +112,7 @@ def test_zoom_differs_between_width_and_height():
     spot = np.exp(-((x - 13.5 - 6) ** 2 + (y - 13.5 - 6) ** 2) / 4).astype("float32")
     batch = np.repeat(spot[None, ..., None], 300, axis=0)
     factors = centres(apply(augment.RandomAffine(rotation=0.0, shift=0.0, zoom=0.2, seed=1), batch)) / 6
+    assert (factors.std(axis=0) > 0.1).all()  # both are drawn
     assert abs(np.corrcoef(factors.T)[0, 1]) < 0.2
 
 
@@ -151,6 +152,7 @@ def test_augmentation_repeats_with_the_seed(blobs):
         first, again = twice(7, layer_seed), twice(7, layer_seed)
         assert np.array_equal(first, again) and not np.array_equal(first[0], first[1])
     assert not np.array_equal(twice(7, None)[0], twice(8, None)[0])
+    assert np.array_equal(twice(7, 3)[0], twice(8, 3)[0])  # its own seed counts, whatever the others do
 
 
 def test_augmentation_can_be_saved_with_a_model(tmp_path):
