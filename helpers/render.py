@@ -121,16 +121,16 @@ def keep_results(folder: Path) -> None:
             shutil.copyfile(file, partial)
 
 
-# What the README's table shows: label, notebook, metric.
+# What the README's table shows: label (with other metrics of that notebook filled in), notebook, metric.
 RESULTS = (
     ("baseline network, test accuracy", "05_evaluation", "baseline_test_accuracy"),
     ("tuned network, test accuracy", "05_evaluation", "test_accuracy"),
     ("… macro F1", "05_evaluation", "f1_macro"),
-    ("SVM (RBF)", "05_evaluation", "svm_accuracy"),
-    ("k nearest neighbours", "05_evaluation", "knn_accuracy"),
-    ("random forest", "05_evaluation", "random_forest_accuracy"),
-    ("decision tree", "05_evaluation", "decision_tree_accuracy"),
-    ("simulated photos read right", "06_custom_image_prediction", "samples_accuracy"),
+    ("SVM (RBF), on {classical_train_images:,} training images", "05_evaluation", "svm_accuracy"),
+    ("k nearest neighbours, on {classical_train_images:,} training images", "05_evaluation", "knn_accuracy"),
+    ("random forest, on {classical_train_images:,} training images", "05_evaluation", "random_forest_accuracy"),
+    ("decision tree, on {classical_train_images:,} training images", "05_evaluation", "decision_tree_accuracy"),
+    ("{samples} simulated photos read right", "06_custom_image_prediction", "samples_accuracy"),
 )
 
 
@@ -142,10 +142,12 @@ def write_results() -> None:
     mean = f"mean ± sd of {seeds['seeds']} seeds" if seeds else "mean ± sd"
     lines = [f"| | default run | {mean} |", "|---|---|---|"]
     for label, notebook, metric in RESULTS:
-        value = runs.read_json(paths.REFERENCE / "metrics" / f"{notebook}.json")[metric]
+        metrics = runs.read_json(paths.REFERENCE / "metrics" / f"{notebook}.json")
         row = seeds["metrics"].get(f"{notebook}/{metric}") if seeds else None
         spread = f"{100 * row['mean']:.2f} ± {100 * row['sd']:.2f} %" if row else "not measured"
-        lines.append(f"| {label} | {value:.2%} | {spread} |".replace("%", " %").replace("  %", " %"))
+        lines.append(
+            f"| {label.format(**metrics)} | {metrics[metric]:.2%} | {spread} |".replace("%", " %").replace("  %", " %")
+        )
     packages = ", ".join(f"{name} {manifest['packages'][name]}" for name in ("tensorflow", "keras"))
     source = "The seeds are measured by `python benchmarks/seeds.py`; both columns with"
     lines += ["", f"{source} {packages}, Python {manifest['python']}."]
