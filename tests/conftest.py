@@ -1,12 +1,16 @@
 """What all tests share: no test writes into the project's own outputs, and the slow ones come last."""
 
 import os
+import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "agg")
 
 import numpy as np
 import pytest
+
+# A shell starts background jobs with SIGINT ignored, and all their children inherit that; one test interrupts a child.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -500,7 +500,7 @@ def test_page_links_to_pages_and_folds_solutions(project):
     nbformat.write(nb, path)
     html = pages.write_page(path, project.run / "html").read_text(encoding="utf-8")
     assert 'href="03_third.html"' in html and 'href="https://x.org/02_second.ipynb"' in html
-    before, after = html.split("<summary>Solution</summary>")
+    before, after = html.split(">Solution</summary>")
     assert ">answer<" not in before and ">answer<" in after.partition("</details>")[0]
 
 
