@@ -48,7 +48,6 @@ RULES = {
     "EPOCHS": _count(),
     "BATCH_SIZE": _count(),
     "LEARNING_RATE": Rule(float, 1e-7, 1.0),
-    "DROPOUT": _fraction(0.95),
     "ROTATION": Rule(float, 0.0, 180.0),
     "SHIFT": _fraction(0.5),
     "ZOOM": _fraction(0.9),

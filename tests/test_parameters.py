@@ -23,7 +23,7 @@ def refused(values, *parts, known=None):
 
 
 def test_good_values_pass_unchanged():
-    values = {"RUN": "my run é", "SEED": 0, "EPOCHS": 3, "DROPOUT": 0.5, "DATASET": "a folder/x.npz", "IMAGE": ""}
+    values = {"RUN": "my run é", "SEED": 0, "EPOCHS": 3, "ZOOM": 0.5, "DATASET": "a folder/x.npz", "IMAGE": ""}
     assert parameters.check(values, "here") == values
 
 
@@ -44,12 +44,12 @@ def test_too_small(value):
 
 @pytest.mark.parametrize("value", [-0.1, 1.2, float("nan"), float("inf")])
 def test_fraction_out_of_range(value):
-    refused({"DROPOUT": value}, "DROPOUT", repr(value), "between 0 and 0.95")
+    refused({"ZOOM": value}, "ZOOM", repr(value), "between 0 and 0.9")
 
 
 @pytest.mark.parametrize("value", ["0.5", True, None])
 def test_number_wanted(value):
-    refused({"DROPOUT": value}, "DROPOUT", "must be a number")
+    refused({"ZOOM": value}, "ZOOM", "must be a number")
 
 
 @pytest.mark.parametrize("value", [3, None, ("mnist",)])
@@ -81,7 +81,7 @@ def test_namespace_yields_capitals_only():
 
 @pytest.mark.parametrize(
     "name, text, value",
-    [("EPOCHS", "3", 3), ("DROPOUT", "0.5", 0.5), ("DROPOUT", "1", 1.0), ("RUN", "7", "7"), ("EPOCHS", "ten", "ten"),
+    [("EPOCHS", "3", 3), ("ZOOM", "0.5", 0.5), ("ZOOM", "1", 1.0), ("RUN", "7", "7"), ("EPOCHS", "ten", "ten"),
      ("EPOCHS", "1.5", "1.5"), ("UNKNOWN", "3", "3")],
 )  # fmt: skip
 def test_command_line_text_becomes_the_type_of_the_name(name, text, value):
