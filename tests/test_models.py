@@ -164,6 +164,68 @@ def test_augmentation_can_be_saved_with_a_model(tmp_path):
     assert np.array_equal(loaded(images(3)), images(3))
 
 
+def test_slant_leans_upright_strokes():
+    bar = np.zeros((300, 28, 28, 1), "float32")
+    bar[:, 4:24, 13:15] = 1
+    warp = augment.RandomWarp(rotation=0.0, shift=0.0, zoom=0.0, slant=20.0, elastic=0.0, seed=1)
+    changed = apply(warp, bar)
+    x = np.arange(28)
+    upper, lower = (changed[:, row, :, 0] @ x / changed[:, row, :, 0].sum(axis=1) for row in (8, 19))
+    lean = np.degrees(np.arctan((upper - lower) / 11))
+    assert 18 < np.abs(lean).max() < 20.5 and abs(lean.mean()) < 2
+    np.testing.assert_allclose(centres(changed), 0, atol=0.05)  # about the centre
+
+
+def test_warp_without_limits_is_the_identity():
+    batch = images(3)
+    nothing = augment.RandomWarp(rotation=0.0, shift=0.0, zoom=0.0, slant=0.0, elastic=0.0)
+    np.testing.assert_allclose(apply(nothing, batch), batch, atol=1e-5)
+
+
+def test_warp_does_what_affine_does(blobs):
+    settings = {"rotation": 20.0, "shift": 0.0, "zoom": 0.2}
+    warped = centres(apply(augment.RandomWarp(**settings, slant=0.0, elastic=0.0, seed=1), blobs))
+    turned = centres(apply(augment.RandomAffine(**settings, seed=2), blobs))
+    for a, b in ((np.hypot(*warped.T), np.hypot(*turned.T)), (warped[:, 1], turned[:, 1])):
+        np.testing.assert_allclose(np.quantile(a, [0.02, 0.5, 0.98]), np.quantile(b, [0.02, 0.5, 0.98]), atol=0.35)
+
+
+def test_elastic_moves_points_by_its_strength_and_smoothly():
+    y, x = np.mgrid[:28, :28]
+    spots = np.exp(-((x - 14) ** 2 + (y - 14) ** 2) / 4)[None, ..., None].repeat(400, axis=0).astype("float32")
+    moves = centres(apply(augment.RandomWarp(0.0, 0.0, 0.0, 0.0, elastic=1.0, seed=1), spots)) - 0.5
+    # A pixel follows several control points at once, so it moves less than each of them.
+    assert 0.3 < moves.std() < 1.0 and np.abs(moves.mean(axis=0)).max() < 0.15
+    basis = augment.smooth_basis(28, 28, 5)
+    np.testing.assert_allclose(basis.sum(axis=0), 1, rtol=1e-5)
+    assert np.abs(np.diff(basis.reshape(25, 28, 28), axis=2)).max() < 0.1
+
+
+def test_sample_is_bilinear_and_zero_outside():
+    picture = np.arange(784, dtype="float32").reshape(1, 28, 28, 1)
+    at = np.full((1, 784), 3.25, "float32"), np.full((1, 784), 7.5, "float32")
+    assert np.asarray(augment.sample(picture, *at))[0, 0, 0, 0] == pytest.approx(3.25 * 28 + 7.5)
+    for outside in (-1.5, 28.0, 90.0):
+        away = np.full((1, 784), outside, "float32"), at[1]
+        np.testing.assert_allclose(augment.sample(picture, *away), 0, atol=1)  # of 784: what clipping leaves
+
+
+def test_stroke_gets_bolder_and_finer_but_never_vanishes():
+    bar = np.zeros((400, 28, 28, 1), "float32")
+    bar[:, 4:24, 12:15] = 1
+    ink = apply(augment.RandomStroke(stroke=1.0, blur=0.0, seed=1), bar).sum(axis=(1, 2, 3)) / bar[0].sum()
+    assert ink.max() > 1.6 and 0.5 < ink.min() < 0.75
+    assert ((ink > 1).mean() > 0.4) and ((ink < 1).mean() > 0.4)
+
+
+def test_blur_softens_and_keeps_the_ink():
+    bar = np.zeros((50, 28, 28, 1), "float32")
+    bar[:, 4:24, 12:15] = 1
+    soft = apply(augment.RandomStroke(stroke=0.0, blur=1.0, seed=1), bar)
+    np.testing.assert_allclose(soft.sum(axis=(1, 2, 3)), bar[0].sum(), rtol=1e-4)
+    assert (soft.max(axis=(1, 2, 3)) <= 1.0001).all() and soft[:, 14, 11].std() > 0.02
+
+
 # --- training
 
 
