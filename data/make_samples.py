@@ -9,12 +9,14 @@ figures on simulated pictures say which condition hurts, not how well real photo
 """
 
 import csv
+import io
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.Image
 
 ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # run as a script, only this file's folder is on the path
@@ -24,6 +26,7 @@ from helpers import data  # noqa: E402
 
 FOLDER = Path(__file__).with_name("samples")
 SEED = 2024
+COMMON = 16  # so many conditions have two sample pictures, the other ones one
 TRACE = 16  # traced pixels per MNIST pixel
 
 
@@ -32,7 +35,10 @@ class Look:
     """What a picture shows. Colours are RGB, 0..255; lengths are fractions of the picture's side.
 
     `pen` is the stroke's width as a fraction of the digit's height, 0 keeps the writer's own; `grain` is how much
-    ink the paper's texture swallows; `gradient` and `shadow` are the light lost, 0..1; `noise` is in grey levels.
+    ink the paper's texture swallows; `gradient`, `shadow` and `vignette` are the light lost, 0..1; `shadow_edge` is how
+    soft the shadow ends; `noise` is in grey levels. `table` is the share of the picture's width that is no paper,
+    `frame` the side of a square drawn round the digit, `gaps` how often the stroke is interrupted, `specks` the share
+    of pixels that are dust. A `tight` picture is cut out along the digit's box. `quality` 0 means no JPEG losses.
     """
 
     ink: tuple[int, int, int] = (35, 35, 55)
@@ -47,12 +53,26 @@ class Look:
     texture: float = 2.0
     gradient: float = 0.08
     shadow: float = 0.0
+    shadow_edge: float = 0.03
+    vignette: float = 0.0
     rules: str = ""
+    rule: tuple[int, int, int] = (150, 180, 222)
+    skew: float = 0.0
+    margin: bool = False
+    frame: float = 0.0
+    table: float = 0.0
+    tight: bool = False
+    gaps: int = 0
+    specks: float = 0.0
+    aliased: bool = False
+    motion: float = 0.0
     blur: float = 0.8
     noise: float = 2.0
     quality: int = 90
+    kind: str = "jpg"
 
 
+CLEAN = {"grain": 0, "texture": 0, "gradient": 0, "blur": 0.01, "noise": 0, "quality": 0}  # drawn on a computer
 CONDITIONS = {
     "pen": Look(pen=0.08),
     "thin pen": Look(pen=0.035, ink=(30, 40, 90)),
@@ -66,28 +86,109 @@ CONDITIONS = {
     "chalkboard": Look(ink=(232, 232, 225), paper=(44, 66, 54), pen=0.09, grain=0.3, texture=4.0, gradient=0.2),
     "off-centre": Look(size=0.24, offset=0.3),
     "noisy": Look(noise=24.0, texture=6.0),
-    "small": Look(side=64, size=0.6, blur=0.4),
+    "small": Look(side=64, size=0.6, blur=0.4, kind="png"),  # kept exact: its JPEG losses are in it already
     "compressed": Look(quality=8, side=240),
     "tilted": Look(tilt=9.0, perspective=0.09, pen=0.1),
     "blurred": Look(blur=5.0, pen=0.1),
+    "one pixel": Look((0, 0, 0), (255,) * 3, 500, pen=0.008, aliased=True, **CLEAN, kind="png"),
+    "brush": Look(pen=0.24, size=0.7, grain=0.2),
+    "hard shadow": Look(shadow=0.6, shadow_edge=0.002, pen=0.07),
+    "dark squares": Look(rules="squares", rule=(70, 80, 110), skew=0.05, pen=0.09, size=0.6),
+    "margin": Look(rules="lines", skew=0.05, margin=True, pen=0.06, size=0.4, ink=(30, 35, 60)),
+    "frame": Look(frame=0.8, pen=0.07, size=0.5),
+    "table": Look(table=0.16, pen=0.08, size=0.45, offset=0.0),
+    "corner": Look(side=1000, size=0.06, offset=0.42, pen=0.1),
+    "touching": Look(tight=True, pen=0.1, size=0.7),
+    "broken": Look(gaps=5, pen=0.05),
+    "specks": Look(specks=0.004, pen=0.06),
+    "vignette": Look(vignette=0.7, pen=0.08),
+    "transparent": Look((20, 20, 20), (0, 0, 0), 200, pen=0.06, **CLEAN, kind="rgba"),
+    "coloured paper": Look(ink=(40, 70, 160), paper=(240, 200, 110), pen=0.08),
+    "tiny": Look(side=16, size=0.95, offset=0.0, tilt=0, perspective=0, **{**CLEAN, "blur": 0.3}, kind="png"),
+    "rotated": Look(side=400, pen=0.08, motion=7.0, kind="exif"),
+    "mixed": Look(),  # drawn anew for each picture, see `_mixed`
 }
 
 
 def simulate(digit: np.ndarray, condition: str, rng: np.random.Generator) -> np.ndarray:
     """A simulated photograph of one digit: uint8 RGB of shape (side, side, 3), JPEG losses included.
 
-    `digit` is uint8 (28, 28) as in MNIST, `condition` a key of CONDITIONS, `rng` the source of all chance.
+    `digit` is uint8 (28, 28) as in MNIST, `condition` a key of CONDITIONS, `rng` the source of all chance. A "tight"
+    picture is smaller, a drawing on transparency has four channels.
     """
-    look = CONDITIONS[condition]
+    look = _mixed(rng) if condition == "mixed" else CONDITIONS[condition]
     ink = _place(_trace(digit, look.pen), look, rng)
+    box = cv2.boundingRect((ink > 0.5).astype(np.uint8))
+    ink = _spoil(ink, look, rng)
+    if look.kind == "rgba":
+        colour = rng.choice([look.ink, (250, 250, 250), (200, 40, 50)])
+        return np.dstack([np.full((*ink.shape, 3), colour), np.round(255 * ink)]).astype(np.uint8)
     ink *= 1 - look.grain * _clouds(look.side, 2, rng)
     colour = np.array(look.ink) + rng.uniform(-12, 12)
     picture = _paper(look, rng)
     picture += ink[..., None] * (colour - picture)
+    if look.table:
+        picture = _lay_on_table(picture, look, rng)
     picture *= _light(look, rng)[..., None]
-    picture = cv2.GaussianBlur(picture, (0, 0), look.blur)
-    picture += rng.normal(0, look.noise, picture.shape)
-    return _compress(np.clip(picture, 0, 255).astype(np.uint8), look.quality)
+    picture = _camera(picture, look, rng)
+    if look.tight:
+        left, top, width, height = box
+        picture = np.ascontiguousarray(picture[top : top + height, left : left + width])
+    return _compress(picture, look.quality) if look.quality else picture
+
+
+def encode(picture: np.ndarray, condition: str) -> tuple[str, bytes]:
+    """The picture as a file: its suffix and its bytes. A "rotated" one lies on its side, as its EXIF data say."""
+    kind = CONDITIONS[condition].kind
+    if kind == "exif":
+        exif = PIL.Image.Exif()
+        exif[0x0112] = 6  # the orientation tag; 6: turn clockwise to see it upright
+        file = io.BytesIO()
+        PIL.Image.fromarray(np.rot90(picture)).save(file, "JPEG", quality=92, exif=exif)
+        return ".jpg", file.getvalue()
+    suffix, options = (".jpg", [cv2.IMWRITE_JPEG_QUALITY, 92]) if kind == "jpg" else (".png", [])
+    order = cv2.COLOR_RGBA2BGRA if kind == "rgba" else cv2.COLOR_RGB2BGR
+    _, encoded = cv2.imencode(suffix, cv2.cvtColor(picture, order), options)
+    return suffix, encoded.tobytes()
+
+
+def _mixed(rng: np.random.Generator) -> Look:
+    """A look drawn at random: each trouble is there in some pictures, and they come together as they may."""
+
+    def sometimes(share, value, otherwise):
+        return value if rng.random() < share else otherwise
+
+    paper = np.array(sometimes(0.5, (240, 240, 236), rng.uniform(150, 250, 3)))
+    ink = paper * rng.uniform(0.05, 0.6) + rng.uniform(-25, 25, 3)
+    if rng.random() < 0.25:
+        ink, paper = paper, ink
+    size = rng.uniform(0.2, 0.8)
+    return Look(
+        ink=tuple(ink.clip(5, 250)),
+        paper=tuple(paper.clip(5, 250)),
+        side=int(rng.choice([100, 200, 320, 640])),
+        size=size,
+        offset=rng.uniform(0, 0.4),
+        tilt=7.0,
+        perspective=0.05,
+        pen=float(np.exp(rng.uniform(np.log(0.03), np.log(0.2)))),
+        grain=sometimes(0.3, 0.4, 0.05),
+        texture=rng.uniform(0, 6),
+        gradient=rng.uniform(0, 0.5),
+        shadow=sometimes(0.3, rng.uniform(0.2, 0.6), 0.0),
+        shadow_edge=float(np.exp(rng.uniform(np.log(0.002), np.log(0.1)))),
+        vignette=sometimes(0.2, 0.6, 0.0),
+        rules=sometimes(0.3, str(rng.choice(["lines", "squares"])), ""),
+        rule=tuple(paper * 0.35 + ink * 0.35 + 40),
+        skew=0.06,
+        gaps=sometimes(0.2, 2, 0),
+        specks=sometimes(0.2, 0.001, 0.0),
+        table=sometimes(0.2, 0.1, 0.0) if size < 0.6 else 0.0,
+        motion=sometimes(0.1, 4.0, 0.0),
+        blur=rng.uniform(0.3, 1.5),
+        noise=rng.uniform(0, 10),
+        quality=int(rng.integers(15, 95)),
+    )
 
 
 def _trace(digit: np.ndarray, pen: float) -> np.ndarray:
@@ -131,6 +232,52 @@ def _place(stroke: np.ndarray, look: Look, rng: np.random.Generator) -> np.ndarr
     return cv2.warpPerspective(stroke, view, (look.side, look.side), flags=cv2.INTER_LINEAR)
 
 
+def _spoil(ink: np.ndarray, look: Look, rng: np.random.Generator) -> np.ndarray:
+    """The placed stroke with what goes wrong in drawing: gaps, a frame round it, jagged edges. Float 0..1."""
+    rows, columns = np.nonzero(ink > 0.5)
+    height = np.ptp(rows) + 1
+    for _ in range(look.gaps):
+        at = rng.integers(len(rows))
+        direction = rng.uniform(0, np.pi)
+        reach = 0.15 * height * np.array([np.cos(direction), np.sin(direction)])
+        start, end = (np.array([columns[at], rows[at]]) + sign * reach for sign in (-1, 1))
+        cv2.line(ink, start.astype(int).tolist(), end.astype(int).tolist(), 0, max(1, int(0.04 * height)))
+    if look.frame:
+        first, last = (int((0.5 + sign * look.frame / 2) * look.side) for sign in (-1, 1))
+        width = max(1, round(look.pen * height))
+        cv2.rectangle(ink, (first, first), (last, last - int(rng.integers(0, 12))), 1, width, cv2.LINE_AA)
+    return (ink > 0.4).astype(np.float32) if look.aliased else ink
+
+
+def _lay_on_table(picture: np.ndarray, look: Look, rng: np.random.Generator) -> np.ndarray:
+    """The page moved to one or two sides, with a table beyond its edges. Float RGB, same shape."""
+    side = look.side
+    x, y = np.meshgrid(np.arange(side), np.arange(side))
+    table = np.array([(96, 66, 44), (60, 60, 66), (176, 140, 100), (205, 205, 200)])[rng.integers(4)]
+    wood = table + 12 * (2 * _clouds(side, 8, rng)[..., None] - 1)
+    beyond = np.zeros((side, side), bool)
+    for along in rng.permutation([x, y, side - x, side - y])[: rng.integers(1, 4)]:
+        across = y if np.ptp(along[:, 0]) == 0 else x
+        beyond |= along < look.table * side * rng.uniform(0.3, 1) + rng.uniform(-0.06, 0.06) * across
+    return np.where(beyond[..., None], wood, picture)
+
+
+def _camera(picture: np.ndarray, look: Look, rng: np.random.Generator) -> np.ndarray:
+    """What the lens and the sensor make of it: motion, blur, noise, dust. Float in, uint8 out, same shape."""
+    if look.motion:
+        length, angle = int(look.motion), rng.uniform(0, np.pi)
+        kernel = np.zeros((2 * length + 1,) * 2, np.float32)
+        reach = length / 2 * np.array([np.cos(angle), np.sin(angle)])
+        cv2.line(kernel, (length - reach).astype(int).tolist(), (length + reach).astype(int).tolist(), 1)
+        picture = cv2.filter2D(picture, -1, kernel / kernel.sum())
+    picture = cv2.GaussianBlur(picture, (0, 0), look.blur)
+    picture += rng.normal(0, look.noise, picture.shape)
+    if look.specks:
+        dust = rng.random(picture.shape[:2]) < look.specks
+        picture[dust] = rng.uniform(0, 255, (int(dust.sum()), 1))
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
 def _clouds(side: int, grain: int, rng: np.random.Generator) -> np.ndarray:
     """Smooth noise in 0..1 whose blobs are about `grain` pixels wide: float (side, side)."""
     small = rng.random((side // grain + 2, side // grain + 2), np.float32)
@@ -142,15 +289,30 @@ def _paper(look: Look, rng: np.random.Generator) -> np.ndarray:
     page = np.full((look.side, look.side, 3), look.paper, np.float32)
     page += look.texture * (2 * _clouds(look.side, 3, rng)[..., None] - 1)
     if look.rules:
-        blue = np.array([150, 180, 222], np.float32)
+        blue = np.array(look.rule, np.float32)
         step = look.side * (0.22 if look.rules == "lines" else 0.085)
         start = rng.uniform(0.3, 1) * step
+        skew = rng.uniform(-look.skew, look.skew) if look.skew else 0
         thickness = max(1, round(look.side / 160))
         for at in np.arange(start, look.side, step).round().astype(int):
-            page[at : at + thickness] = blue
+            _rule(page, int(at), skew, thickness, blue)
             if look.rules == "squares":
-                page[:, at : at + thickness] = blue
+                _rule(page.transpose(1, 0, 2), int(at), -skew, thickness, blue)
+    if look.margin:
+        line = int(rng.uniform(0.1, 0.2) * look.side)
+        page[:, line : line + 2] = (222, 120, 120)
+        for at in (0.25, 0.75):
+            cv2.circle(page, (line // 2, int(at * look.side)), int(0.025 * look.side), (90, 80, 75), -1, cv2.LINE_AA)
     return page
+
+
+def _rule(page: np.ndarray, at: int, skew: float, thickness: int, colour: np.ndarray) -> None:
+    """Draws a line across `page` (in place) that starts `at` rows from the top and falls by `skew` for each column."""
+    columns = np.arange(page.shape[1])
+    for row in range(thickness):
+        rows = at + row + np.round(skew * columns).astype(int)
+        inside = (rows >= 0) & (rows < page.shape[0])
+        page[rows[inside], columns[inside]] = colour
 
 
 def _light(look: Look, rng: np.random.Generator) -> np.ndarray:
@@ -162,8 +324,8 @@ def _light(look: Look, rng: np.random.Generator) -> np.ndarray:
     if look.shadow:
         direction = rng.uniform(0, 2 * np.pi)
         beyond = x * np.cos(direction) + y * np.sin(direction) - rng.uniform(-0.2, 0.2)
-        light *= 1 - look.shadow / (1 + np.exp(-beyond / 0.03))
-    return light
+        light *= 1 - look.shadow / (1 + np.exp(-np.clip(beyond / look.shadow_edge, -60, 60)))
+    return light * (1 - look.vignette * (x**2 + y**2) / 2)
 
 
 def _compress(picture: np.ndarray, quality: int) -> np.ndarray:
@@ -172,19 +334,18 @@ def _compress(picture: np.ndarray, quality: int) -> np.ndarray:
     return cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1]
 
 
-def samples(count: int = 32) -> list[tuple[str, int, str, np.ndarray]]:
-    """The pictures of data/samples/: (file name, label, condition, RGB picture), conditions and digits in turn."""
+def samples() -> list[tuple[str, int, str, np.ndarray]]:
+    """The pictures of data/samples/: (file name, label, condition, picture), conditions and digits in turn."""
     mnist = data.load()
     rng = np.random.default_rng(SEED)
-    conditions = list(CONDITIONS)
+    names = list(CONDITIONS)
     made = []
-    for i in range(count):
-        condition, label = conditions[i % len(conditions)], (3 * i + 7) % 10
+    for i, condition in enumerate(names[:COMMON] * 2 + names[COMMON:]):
+        label = (3 * i + 7) % 10
         usable = np.setdiff1d(np.flatnonzero(mnist.y_test == label), data.KNOWN_LABEL_ERRORS)
         picture = simulate(mnist.x_test[rng.choice(usable)], condition, rng)
-        # JPEG losses are in the picture already; the small ones are kept exact, the rest as a camera keeps them.
-        extension = "png" if condition == "small" else "jpg"
-        made.append((f"{i + 1:02d}_{condition.replace(' ', '_')}.{extension}", label, condition, picture))
+        suffix, _ = encode(picture, condition)
+        made.append((f"{i + 1:02d}_{condition.replace(' ', '_')}{suffix}", label, condition, picture))
     return made
 
 
@@ -192,10 +353,8 @@ def main() -> None:
     """Writes the pictures and labels.csv into data/samples/."""
     FOLDER.mkdir(exist_ok=True)
     rows = samples()
-    for name, _, _, picture in rows:
-        options = [cv2.IMWRITE_JPEG_QUALITY, 92] if name.endswith(".jpg") else []
-        _, encoded = cv2.imencode(Path(name).suffix, picture[..., ::-1], options)
-        (FOLDER / name).write_bytes(encoded.tobytes())
+    for name, _, condition, picture in rows:
+        (FOLDER / name).write_bytes(encode(picture, condition)[1])
     with open(FOLDER / "labels.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("file", "label", "condition"))

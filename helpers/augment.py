@@ -5,41 +5,16 @@ an amount of its own.
 """
 
 import math
+from collections.abc import Callable
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers, ops
 
 
-class RandomChange(layers.Layer):
-    """What the layers here share: they change images while training and pass them on unchanged otherwise.
-
-    A layer defines `change(images)`. Its settings become attributes and its configuration. Computes in float32
-    even where a network trains in bfloat16, whose 8 significant bits are too few for positions in an image.
-    """
-
-    def __init__(self, settings: dict[str, float], seed: int | None, **kwargs):
-        super().__init__(**{"dtype": "float32"} | kwargs)
-        self.settings, self.seed = dict(settings), seed
-        for name, value in settings.items():
-            setattr(self, name, value)
-        self.generator = keras.random.SeedGenerator(seed)
-
-    def call(self, images, training=False):
-        """Returns the images changed when `training`, else as they came."""
-        return self.change(images) if training else images
-
-    def draw(self, images, limit: float):
-        """One number an image between -limit and limit: shape (N,)."""
-        return keras.random.uniform((ops.shape(images)[0],), -limit, limit, seed=self.generator)
-
-    def get_config(self):
-        """What is needed to build the layer again."""
-        return super().get_config() | dict(self.settings) | {"seed": self.seed}
-
-
 @keras.saving.register_keras_serializable("helpers")
-class RandomAffine(RandomChange):
+class RandomAffine(layers.Layer):
     """Rotates, shifts and zooms each image by its own random amount, in one resampling.
 
     Keras's RandomRotation, RandomTranslation and RandomZoom in a row resample three times and blur a 28×28
@@ -52,25 +27,88 @@ class RandomAffine(RandomChange):
     def __init__(
         self, rotation: float = 10.0, shift: float = 0.08, zoom: float = 0.1, seed: int | None = None, **kwargs
     ):
-        super().__init__({"rotation": rotation, "shift": shift, "zoom": zoom}, seed, **kwargs)
+        super().__init__(**kwargs)
+        self.rotation, self.shift, self.zoom, self.seed = rotation, shift, zoom, seed
+        self.generator = keras.random.SeedGenerator(seed)
 
-    def change(self, images):
-        """The images, each through a map of its own."""
+    def call(self, images, training=False):
+        """Returns the images changed when `training`, else as they came."""
+        if not training:
+            return images
         n = ops.shape(images)[0]
         height, width = images.shape[1:3]
-        angle = self.draw(images, self.rotation * math.pi / 180)
+
+        def draw(limit):
+            return keras.random.uniform((n,), -limit, limit, seed=self.generator)
+
+        angle = draw(self.rotation * math.pi / 180)
         cos, sin = ops.cos(angle), ops.sin(angle)
-        zoom_x, zoom_y = 1 + self.draw(images, self.zoom), 1 + self.draw(images, self.zoom)
+        zoom_x, zoom_y = 1 + draw(self.zoom), 1 + draw(self.zoom)
         # The map goes from output to input pixels, about the centre of the image.
         a, b, d, e = cos / zoom_x, -sin / zoom_y, sin / zoom_x, cos / zoom_y
         centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
-        shift_x = centre_x - a * centre_x - b * centre_y + self.draw(images, self.shift * width)
-        shift_y = centre_y - d * centre_x - e * centre_y + self.draw(images, self.shift * height)
+        shift_x = centre_x - a * centre_x - b * centre_y + draw(self.shift * width)
+        shift_y = centre_y - d * centre_x - e * centre_y + draw(self.shift * height)
         zero = ops.zeros((n,))
         transform = ops.stack([a, b, shift_x, d, e, shift_y, zero, zero], axis=1)
         return ops.image.affine_transform(
             images, transform, interpolation="bilinear", fill_mode="constant", fill_value=0.0
         )
+
+    def get_config(self):
+        """What is needed to build the layer again."""
+        return super().get_config() | {
+            "rotation": self.rotation,
+            "shift": self.shift,
+            "zoom": self.zoom,
+            "seed": self.seed,
+        }
+
+
+class RandomChange(layers.Layer):
+    """What the layers here share: they change images while training and pass them on unchanged otherwise.
+
+    A layer defines `change(images, chance)`, whose random numbers all come from `chance`: so it can also run in an
+    input pipeline, beside the training step (see `training.shuffled_batches`). Its settings become attributes and
+    its configuration. Computes in float32 even where a network trains in bfloat16, whose 8 significant bits are too
+    few for positions in an image.
+    """
+
+    def __init__(self, settings: dict[str, float], seed: int | None, **kwargs):
+        super().__init__(**{"dtype": "float32"} | kwargs)
+        self.settings, self.seed = dict(settings), seed
+        for name, value in settings.items():
+            setattr(self, name, value)
+        self.generator = keras.random.SeedGenerator(seed)
+
+    def call(self, images, training=False):
+        """Returns the images changed when `training`, else as they came."""
+        return self.change(images, Chance(self.generator.next())) if training else images
+
+    def get_config(self):
+        """What is needed to build the layer again."""
+        return super().get_config() | dict(self.settings) | {"seed": self.seed}
+
+
+class Chance:
+    """Random numbers that follow from a seed, a pair of whole numbers, and the order in which they are drawn."""
+
+    def __init__(self, seed):
+        self.seed, self.drawn = tf.cast(seed, "int64"), 0
+
+    def next(self):
+        """The next seed that follows from the first."""
+        self.drawn += 1
+        return tf.random.experimental.stateless_fold_in(self.seed, self.drawn)
+
+    def uniform(self, images, low: float, high: float, numbers: int = 1):
+        """Between low and high: shape (N,), one number an image, or (N, numbers)."""
+        shape = [tf.shape(images)[0]] + ([numbers] if numbers > 1 else [])
+        return tf.random.stateless_uniform(shape, self.next(), low, high)
+
+    def normal(self, shape):
+        """Normally distributed with mean 0 and standard deviation 1."""
+        return tf.random.stateless_normal(shape, self.next())
 
 
 @keras.saving.register_keras_serializable("helpers")
@@ -98,29 +136,28 @@ class RandomWarp(RandomChange):
         settings = {"rotation": rotation, "shift": shift, "zoom": zoom, "slant": slant, "elastic": elastic}
         super().__init__(settings, seed, **kwargs)
 
-    def change(self, images):
+    def change(self, images, chance):
         """The images, each through a map of its own."""
         height, width = images.shape[1:3]
         rows, columns = np.mgrid[:height, :width].reshape(2, 1, -1).astype("float32")
         y, x = rows - (height - 1) / 2, columns - (width - 1) / 2
-        a, b, c, d, right, down = (ops.expand_dims(value, 1) for value in self._map(images))
-        grid = (2, ops.shape(images)[0], self.GRID**2)
-        bend = keras.random.normal(grid, stddev=self.elastic, seed=self.generator)
+        a, b, c, d, right, down = (ops.expand_dims(value, 1) for value in self._map(images, chance))
+        bend = self.elastic * chance.normal((2, tf.shape(images)[0], self.GRID**2))
         bend_y, bend_x = ops.unstack(ops.matmul(bend, smooth_basis(height, width, self.GRID)), 2)
         # The map goes from output to input pixels, about the centre of the image.
         from_y = c * x + d * y + down * height + bend_y + (height - 1) / 2
         from_x = a * x + b * y + right * width + bend_x + (width - 1) / 2
         return sample(images, from_y, from_x)
 
-    def _map(self, images):
+    def _map(self, images, chance):
         """A random 2×2 matrix (a, b; c, d) and a move (right and down, as fractions) an image: six of shape (N,)."""
-        angle = self.draw(images, self.rotation * math.pi / 180)
-        lean = ops.tan(self.draw(images, self.slant * math.pi / 180))
-        zoom_x, zoom_y = 1 + self.draw(images, self.zoom), 1 + self.draw(images, self.zoom)
+        turn, slant, *zooms, right, down = tf.unstack(chance.uniform(images, -1, 1, numbers=6), axis=1)
+        angle, lean = turn * (self.rotation * math.pi / 180), ops.tan(slant * (self.slant * math.pi / 180))
+        zoom_x, zoom_y = (1 + self.zoom * zoom for zoom in zooms)
         cos, sin = ops.cos(angle), ops.sin(angle)
         a, b = cos / zoom_x, (lean * cos - sin) / zoom_y
         c, d = sin / zoom_x, (lean * sin + cos) / zoom_y
-        return a, b, c, d, self.draw(images, self.shift), self.draw(images, self.shift)
+        return a, b, c, d, self.shift * right, self.shift * down
 
 
 def smooth_basis(height: int, width: int, grid: int) -> np.ndarray:
@@ -168,15 +205,62 @@ class RandomStroke(RandomChange):
     def __init__(self, stroke: float = 0.5, blur: float = 0.5, seed: int | None = None, **kwargs):
         super().__init__({"stroke": stroke, "blur": blur}, seed, **kwargs)
 
-    def change(self, images):
+    def change(self, images, chance):
         """The images with strokes of another width and sharpness."""
-        share = ops.reshape(self.draw(images, self.stroke), (-1, 1, 1, 1))
+        share = ops.reshape(chance.uniform(images, -self.stroke, self.stroke), (-1, 1, 1, 1))
         bolder = ops.max_pool(images, 3, 1, "same") - images
         finer = images + ops.max_pool(-images, 3, 1, "same")  # what an erosion takes away
         # Whole erosions delete thin strokes.
         images = images + ops.maximum(share, 0) * bolder + 0.5 * ops.minimum(share, 0) * finer
-        softness = ops.reshape(ops.abs(self.draw(images, self.blur)), (-1, 1, 1, 1))
+        softness = ops.reshape(chance.uniform(images, 0, self.blur), (-1, 1, 1, 1))
         return images + softness * (ops.average_pool(images, 3, 1, "same") - images)
+
+
+@keras.saving.register_keras_serializable("helpers")
+class RandomNoise(RandomChange):
+    """Adds Gaussian noise to some images, to each in a strength of its own.
+
+    share: how many images get any. noise: largest standard deviation (of 0–1); each image draws its own from 0 on.
+    """
+
+    def __init__(self, noise: float = 0.4, share: float = 1.0, seed: int | None = None, **kwargs):
+        super().__init__({"noise": noise, "share": share}, seed, **kwargs)
+
+    def change(self, images, chance):
+        """The images, noisy; values may leave 0..1."""
+        strength = chance.uniform(images, 0, self.noise)
+        strength = ops.where(chance.uniform(images, 0, 1) < self.share, strength, 0.0)
+        return images + ops.reshape(strength, (-1, 1, 1, 1)) * chance.normal(tf.shape(images))
+
+
+@keras.saving.register_keras_serializable("helpers")
+class RandomPatch(RandomChange):
+    """Covers a rectangle of an image with gray, and lays a piece of another image on it: what is left must do.
+
+    share: how often each of the two happens. size: largest side of the rectangles as a fraction of the image's.
+    After Zhong and others, "Random erasing data augmentation", 2017, and the cluttered MNIST of Mnih and others,
+    "Recurrent models of visual attention", 2014. Explained in notebooks/07_faster_and_better.ipynb.
+    """
+
+    def __init__(self, share: float = 0.5, size: float = 0.5, seed: int | None = None, **kwargs):
+        super().__init__({"share": share, "size": size}, seed, **kwargs)
+
+    def change(self, images, chance):
+        """The images with patches; labels stay as they were."""
+        gray = ops.reshape(chance.uniform(images, 0, 1), (-1, 1, 1, 1))
+        images = ops.where(self._rectangle(images, chance), gray, images)
+        # Reversed, the batch gives each image the piece of another one.
+        return ops.where(self._rectangle(images, chance), ops.maximum(images, ops.flip(images, 0)), images)
+
+    def _rectangle(self, images, chance):
+        """A random rectangle an image, or none: boolean (N, H, W, 1)."""
+        height, width = images.shape[1:3]
+        y = ((np.arange(height, dtype="float32") + 0.5) / height).reshape(1, -1, 1, 1)
+        x = ((np.arange(width, dtype="float32") + 0.5) / width).reshape(1, 1, -1, 1)
+        numbers = ops.reshape(chance.uniform(images, 0, 1, numbers=5), (-1, 5, 1, 1, 1))
+        centre_y, centre_x, high, wide, lot = tf.unstack(numbers, axis=1)
+        inside_y, inside_x = ops.abs(y - centre_y) < high * self.size / 2, ops.abs(x - centre_x) < wide * self.size / 2
+        return inside_y & inside_x & (lot < self.share)
 
 
 def augmentation(
@@ -190,3 +274,15 @@ def augmentation(
     if noise > 0:
         steps.append(layers.GaussianNoise(noise))
     return keras.Sequential(steps, name="augmentation")
+
+
+def prepare(front: keras.Sequential) -> Callable:
+    """A stack of the RandomChange layers here as a function of images and a seed, for an input pipeline."""
+
+    def change(images, seed):
+        chance = Chance(seed)
+        for layer in front.layers:
+            images = layer.change(images, Chance(chance.next()))
+        return images
+
+    return change

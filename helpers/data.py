@@ -152,6 +152,18 @@ def _checked(name: str, arrays: dict[str, np.ndarray], where: str, digest: str |
     return Dataset(name=name, x_train=arrays["x_train"], x_test=arrays["x_test"], sha256=digest, **labels)
 
 
+def sklearn_digits() -> tuple[np.ndarray, np.ndarray]:
+    """The 1,797 digits that come with scikit-learn, by other writers: pictures uint8 (N, 8, 8), labels (N,).
+
+    From the UCI repository's "Optical recognition of handwritten digits" (Alpaydin and Kaynak, 1998). Nothing is
+    trained on them; `images.preprocess` brings them to 28×28.
+    """
+    from sklearn.datasets import load_digits  # here, because importing it takes a second
+
+    digits = load_digits()
+    return np.round(digits.images * (255 / 16)).astype(np.uint8), digits.target.astype(np.int64)
+
+
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:

@@ -3,8 +3,11 @@
 Inputs are float32 (N, 28, 28, 1) from 0 (background) to 1 (ink); outputs are softmax probabilities (N, num_classes).
 """
 
+import math
+
 import keras
-from keras import layers
+import tensorflow as tf
+from keras import layers, ops
 
 
 def report_cnn(num_classes: int = 10) -> keras.Model:
@@ -54,3 +57,106 @@ def baseline_cnn(
     model.add(layers.Dropout(dropout))
     model.add(layers.Dense(num_classes, activation="softmax"))
     return model
+
+
+def fast_cnn(num_classes: int = 10, fused: bool = False) -> keras.Model:
+    """A small network for two processor cores: 17,434 parameters, 1.6 million multiplications and additions an image.
+
+    Pooling stands before normalisation and ReLU, so that both work on a quarter of the values; with filters this few
+    the flattened last maps need no hidden dense layer. Explained in notebooks/07_faster_and_better.ipynb.
+    """
+    inputs = keras.Input((28, 28, 1))
+    x = _block(inputs, 16, kernel_size=5, pool=True, fused=fused, padding="valid")
+    x = _block(x, 32, pool=True, fused=fused, padding="valid")
+    x = _block(x, 32, fused=fused, padding="valid")
+    x = layers.Flatten(name="features")(x)
+    return keras.Model(inputs, _answer(x, num_classes), name="fast_cnn")
+
+
+def reference_cnn(
+    filters: tuple[int, int, int] = (32, 64, 128), local: bool = True, num_classes: int = 10, fused: bool = False
+) -> keras.Model:
+    """The shipped network: local contrast, five convolutions, global average pooling; 280,234 parameters.
+
+    Its layers are Keras's own, so that the saved file loads without this package. `local=False` leaves the local
+    contrast out. Explained in notebooks/07_faster_and_better.ipynb.
+    """
+    inputs = keras.Input((28, 28, 1))
+    first, second, third = filters
+    x = local_contrast(inputs) if local else inputs
+    x = _block(x, first, kernel_size=5, pool=True, fused=fused)
+    x = _block(x, second, fused=fused)
+    x = _block(x, second, pool=True, fused=fused)
+    x = _block(x, third, fused=fused)
+    x = _block(x, third, fused=fused)
+    x = layers.GlobalAveragePooling2D(name="features")(x)
+    return keras.Model(inputs, _answer(x, num_classes), name="reference_cnn")
+
+
+def local_contrast(images, window: int = 7):
+    """Each pixel's difference from the mean around it, divided by how much its surroundings vary.
+
+    A picture that is brighter everywhere, or here and there, then looks the same: light adds to the mean and scales
+    the variation, and both are taken out. (N, H, W, 1) in and out. After Jarrett and others, "What is the best
+    multi-stage architecture for object recognition?", 2009. Explained in notebooks/05_evaluation.ipynb.
+    """
+
+    def mean(x):
+        return layers.AveragePooling2D(window, strides=1, padding="same", dtype="float32")(x)
+
+    difference = layers.Subtract(dtype="float32")([images, mean(images)])
+    energy = difference * difference
+    # The picture's own contrast takes part, so that an empty corner's slightest noise is not blown up.
+    around = mean(mean(energy)) + 0.3 * ops.mean(energy, axis=(1, 2, 3), keepdims=True)
+    return difference / ops.sqrt(around + 1e-4)
+
+
+def _block(x, filters, kernel_size=3, pool=False, fused=False, padding="same"):
+    """Convolution, pooling, batch normalisation, ReLU."""
+    x = layers.Conv2D(filters, kernel_size, padding=padding, use_bias=False)(x)
+    if pool:
+        x = layers.MaxPooling2D()(x)
+    normalisation = FusedBatchNormalization if fused else layers.BatchNormalization
+    return layers.ReLU()(normalisation(momentum=0.9)(x))
+
+
+def _answer(features, num_classes):
+    """Class probabilities, with the logits as a layer of their own: a score for unknown pictures needs them."""
+    return layers.Softmax(name="probabilities", dtype="float32")(
+        layers.Dense(num_classes, name="logits", dtype="float32")(features)
+    )
+
+
+class FusedBatchNormalization(layers.BatchNormalization):
+    """Batch normalisation that trains by TensorFlow's one fused kernel; Keras 3 takes a dozen passes over memory.
+
+    It has the same weights in the same order, so a network trained with it hands them to one built without:
+    `models.reference_cnn().set_weights(trained.get_weights())`. Explained in notebooks/07_faster_and_better.ipynb.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        """Normalises by the batch's statistics when `training`, else by the moving ones."""
+        if not training:
+            return super().call(inputs, training=False)
+        empty = tf.zeros(0)
+        result = tf.raw_ops.FusedBatchNormV3(
+            x=inputs, scale=tf.convert_to_tensor(self.gamma), offset=tf.convert_to_tensor(self.beta), mean=empty,
+            variance=empty, epsilon=self.epsilon, is_training=True,
+        )  # fmt: skip
+        for moving, batch in ((self.moving_mean, result.batch_mean), (self.moving_variance, result.batch_variance)):
+            moving.assign(moving * self.momentum + batch * (1 - self.momentum))
+        return result.y
+
+
+def multiplications(model: keras.Model) -> int:
+    """Multiplications (each with an addition) that one image costs in the convolutions and dense layers.
+
+    The rest (normalisation, activation, pooling) costs little arithmetic, though it may cost time: it moves memory.
+    """
+    total = 0
+    for layer in model.layers:
+        if isinstance(layer, layers.Conv2D):
+            total += math.prod(layer.output.shape[1:3]) * math.prod(layer.kernel.shape)
+        elif isinstance(layer, layers.Dense):
+            total += math.prod(layer.kernel.shape)
+    return total

@@ -60,6 +60,7 @@ RULES = {
     "SEARCH_TRAIN_SIZE": _count(100),
     "SEARCH_EPOCHS": _count(),
     "FINAL_EPOCHS": _count(),
+    "TIMING_STEPS": _count(),
 }
 
 

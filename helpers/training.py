@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -57,17 +57,21 @@ def fit(
     label_smoothing: float = 0.0,
     checkpoint: Path | None = None,
     seed: int = 0,
+    prepare: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
 ) -> dict[str, list[float]]:
     """Trains `model` on categorical cross-entropy; returns Keras's history: a list of values a metric.
 
-    `train` and `validation` are (images float32 (N, 28, 28, 1) from 0 to 1, one-hot labels (N, classes)).
+    `train` and `validation` are (images float32 (N, 28, 28, 1) from 0 to 1, one-hot labels (N, classes)). Training
+    images may also be uint8, 0 to 255: they are then brought to 0..1 batch by batch, in a quarter of the memory.
     `augmentation` stands in front of the model while it learns and shares its weights; the model itself stays
     without it, so a saved model holds nothing that is only for training.
     The optimizer is Adam with `learning_rate` unless another is given.
 
     With `checkpoint`, the state of the training is kept in that file after each epoch, and a training that finds
     its file goes on from there, to the same weights as if it had never stopped; `seed` then sets the order of the
-    images, which would otherwise not be repeatable from the middle. Delete the file to begin anew.
+    images, which would otherwise not be repeatable from the middle. Delete the file to begin anew. `prepare` changes
+    the images of a batch in the input pipeline, beside the training step: it takes images and a seed that is new for
+    each batch (see `augment.prepare`).
     Raises UserError if the loss becomes NaN, or the checkpoint is damaged or belongs to another training.
     """
     learner = (
@@ -80,14 +84,14 @@ def fit(
     settings |= {"validation_batch_size": 1000} if validation else {}
     # The first callback to see a bad loss ends the training, before the state could be kept.
     watchers = [keras.callbacks.TerminateOnNaN(), *callbacks]
-    if checkpoint is None:
+    if checkpoint is None and prepare is None and train[0].dtype != np.uint8:
         history = learner.fit(*train, batch_size=batch_size, callbacks=watchers, **settings).history
     else:
         steps = math.ceil(len(train[0]) / batch_size)
         identity = {"images": len(train[0]), "batch_size": batch_size, "epochs": epochs, "seed": seed}
         keeper = Checkpoint(checkpoint, identity)
         done = keeper.restore(learner)
-        batches = shuffled_batches(train, batch_size, seed, done, epochs)
+        batches = shuffled_batches(train, batch_size, seed, done, epochs, prepare)
         settings |= {"initial_epoch": done, "steps_per_epoch": steps, "shuffle": False}
         learner.fit(batches, callbacks=[*watchers, keeper], **settings)
         history = keeper.history
@@ -100,26 +104,42 @@ def fit(
 
 
 def shuffled_batches(
-    part: tuple[np.ndarray, np.ndarray], batch_size: int, seed: int, first: int, last: int
+    part: tuple[np.ndarray, np.ndarray],
+    batch_size: int,
+    seed: int,
+    first: int,
+    last: int,
+    prepare: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
 ) -> tf.data.Dataset:
-    """Batches of the epochs first, …, last - 1; the order of each epoch follows from `seed` and its number alone."""
+    """Batches of the epochs first, …, last - 1; all chance in an epoch follows from `seed` and its number alone.
+
+    Two batches are made ready while the network learns from another, `prepare` included (see `fit`).
+    """
     images, labels = (tf.constant(array) for array in part)
 
     def epoch(number):
         order = tf.random.experimental.stateless_shuffle(tf.range(len(images)), seed=[seed, number])
         rows = tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
-        return rows.map(lambda row: (tf.gather(images, row), tf.gather(labels, row)))
+        return rows.enumerate().map(lambda step, row: batch(number, tf.cast(step, "int32"), row))
+
+    def batch(number, step, row):
+        chosen = tf.gather(images, row)
+        chosen = tf.cast(chosen, "float32") / 255 if chosen.dtype == tf.uint8 else chosen
+        return chosen if prepare is None else prepare(chosen, tf.stack([number, step]) + seed), tf.gather(labels, row)
 
     # int32, since stateless_shuffle wants both parts of its seed of one type
     return tf.data.Dataset.range(first, last, output_type=tf.int32).flat_map(epoch).prefetch(2)
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Keeps weights, random states, optimizer and history in one file after each epoch, whole or not at all."""
+    """Keeps weights, random states, optimizer and history in one file after each epoch, whole or not at all.
 
-    def __init__(self, file: Path, identity: dict[str, int]):
+    Without a file only the history is kept.
+    """
+
+    def __init__(self, file: Path | None, identity: dict[str, int]):
         super().__init__()
-        self.file, self.identity, self.history = Path(file), identity, {}
+        self.file, self.identity, self.history = file and Path(file), identity, {}
 
     @staticmethod
     def _state(learner: keras.Model) -> list[keras.Variable]:
@@ -129,7 +149,7 @@ class Checkpoint(keras.callbacks.Callback):
     def restore(self, learner: keras.Model) -> int:
         """Brings a compiled model to the state in the file, if there is one; returns how many epochs are done."""
         learner.optimizer.build(learner.trainable_variables)
-        if not self.file.exists():
+        if self.file is None or not self.file.exists():
             return 0
         name = paths.display(self.file)
         try:
@@ -149,7 +169,7 @@ class Checkpoint(keras.callbacks.Callback):
         """Writes the state, unless the loss is not a number."""
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
-        if not math.isfinite(self.history["loss"][-1]):
+        if self.file is None or not math.isfinite(self.history["loss"][-1]):
             return
         record = json.dumps({"identity": self.identity, "history": self.history})
         values = {f"{i:04d}": np.asarray(v) for i, v in enumerate(self._state(self.model))}

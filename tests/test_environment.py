@@ -20,11 +20,8 @@ REQUIREMENTS = paths.ROOT / "requirements.txt"
 
 def imported_packages() -> set[str]:
     """Distributions that helpers, notebooks and scripts import."""
-    sources = [
-        p.read_text(encoding="utf-8")
-        for folder in ("helpers", "data", "benchmarks")
-        for p in (paths.ROOT / folder).glob("*.py")
-    ]
+    scripts = [p for folder in ("helpers", "data", "benchmarks") for p in (paths.ROOT / folder).glob("*.py")]
+    sources = [p.read_text(encoding="utf-8") for p in scripts]
     for path in paths.NOTEBOOKS.glob("*.ipynb"):
         sources += [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
     modules = set()
@@ -35,7 +32,7 @@ def imported_packages() -> set[str]:
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
                 modules.add(node.module.split(".")[0])
     distributions = importlib.metadata.packages_distributions()
-    own = {"helpers", "make_samples", "make_mnist"}
+    own = {"helpers"} | {p.stem for p in scripts}
     return {distributions[m][0].lower() for m in modules - set(sys.stdlib_module_names) - own}
 
 

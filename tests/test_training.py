@@ -31,8 +31,11 @@ def build():
     return keras.Sequential(steps), keras.Sequential([augment.RandomWarp(), augment.RandomStroke()])
 
 
-def run(file, epochs=4, stop_after=None, **settings):
-    """Trains with a checkpoint; interrupted after an epoch where one is named. Returns model and history."""
+def run(file, epochs=4, stop_after=None, ahead=False):
+    """Trains with a checkpoint; interrupted after an epoch where one is named. Returns model and history.
+
+    Augmentation stands in front of the model or, with `ahead`, in the input pipeline.
+    """
 
     class Interrupt(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -41,27 +44,38 @@ def run(file, epochs=4, stop_after=None, **settings):
 
     model, front = build()
     optimizer = keras.optimizers.SGD(training.one_cycle(0.05, 200, 32, epochs), momentum=0.9)
+    way = {"prepare": augment.prepare(front)} if ahead else {"augmentation": front}
     history = training.fit(
-        model, part(200), part(60, 1), epochs, 32, augmentation=front, callbacks=[Interrupt()],
-        optimizer=optimizer, checkpoint=file, seed=5, **settings,
+        model, part(200), part(60, 1), epochs, 32, callbacks=[Interrupt()], optimizer=optimizer, checkpoint=file,
+        seed=5, **way,
     )  # fmt: skip
     return model, history
 
 
-def test_an_interrupted_training_ends_with_the_same_weights(tmp_path):
-    whole, history = run(tmp_path / "whole.npz")
+@pytest.mark.parametrize("ahead", [False, True])
+def test_an_interrupted_training_ends_with_the_same_weights(tmp_path, ahead):
+    whole, history = run(tmp_path / "whole.npz", ahead=ahead)
     file = tmp_path / "interrupted é.npz"
     for stop in (1, 3):
         with pytest.raises(KeyboardInterrupt):
-            run(file, stop_after=stop)
-    resumed, resumed_history = run(file)
+            run(file, stop_after=stop, ahead=ahead)
+    resumed, resumed_history = run(file, ahead=ahead)
     assert resumed_history == history and len(history["val_loss"]) == 4
     for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-    again, _ = run(file)  # a finished one is only loaded
+    again, _ = run(file, ahead=ahead)  # a finished one is only loaded
     for a, b in zip(whole.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     assert [f.name for f in tmp_path.iterdir() if f.name.startswith(".")] == []
+
+
+def test_images_are_prepared_anew_in_each_batch_and_epoch():
+    x, y = np.zeros((8, 28, 28, 1), "float32"), np.zeros((8, 10), "float32")
+    noise = augment.prepare(keras.Sequential([augment.RandomNoise(0.5)]))
+    batches = [x for x, _ in training.shuffled_batches((x, y), 4, 1, 0, 2, noise).as_numpy_iterator()]
+    assert len({batch.tobytes() for batch in batches}) == len(batches) == 4
+    later = [x for x, _ in training.shuffled_batches((x, y), 4, 1, 1, 2, noise).as_numpy_iterator()]
+    assert all(np.array_equal(a, b) for a, b in zip(batches[2:], later, strict=True))
 
 
 def test_another_seed_gives_another_order():

@@ -1,0 +1,164 @@
+"""How accurate, what each idea brings, and how small: python benchmarks/accuracy.py [--only ablation frontier members].
+
+Trains each recipe with several seeds and writes outputs/reference/accuracy.json after every one of them; what is
+there already is not trained again, so an interrupted measurement goes on. Hours on two cores. Everything is
+chosen by the accuracy on validation images; the test images are looked at once a network.
+"""
+
+import argparse
+import dataclasses
+import functools
+import statistics
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from helpers import data, images, models, paths, recipes, runs
+from helpers.notebook import quiet_stderr
+from helpers.reference import SPLIT_SEED, VALIDATION
+
+FILE = paths.REFERENCE / "accuracy.json"
+FOLDER = paths.outputs() / "accuracy"  # what the networks answered, for the ensemble
+
+# One change at a time to the reference recipe, on fewer images and in fewer epochs: differences show there as well.
+ABLATION_SIZE = 18_000
+SHORT = dataclasses.replace(recipes.REFERENCE, epochs=4)
+ABLATION = {
+    "all": SHORT,
+    "without bending and slant": dataclasses.replace(SHORT, warp=SHORT.warp | {"elastic": 0.0, "slant": 0.0}),
+    "without any warp": dataclasses.replace(SHORT, warp={}),
+    "without stroke and blur": dataclasses.replace(SHORT, stroke={}),
+    "without patches": dataclasses.replace(SHORT, patch={}),
+    "without noise": dataclasses.replace(SHORT, noise={}),
+    "without local contrast": dataclasses.replace(SHORT, network=functools.partial(models.reference_cnn, local=False)),
+    "with label smoothing 0.1": dataclasses.replace(SHORT, label_smoothing=0.1),
+    "in float32": dataclasses.replace(SHORT, half=False),
+}
+# The same network, narrower. Small networks cannot learn by heart, so they get less augmentation and more time.
+LITTLE = dataclasses.replace(
+    recipes.REFERENCE,
+    epochs=40,
+    warp=recipes.REFERENCE.warp | {"rotation": 8.0, "shift": 0.05, "zoom": 0.1, "slant": 8.0, "elastic": 0.5},
+    stroke={"stroke": 0.3, "blur": 0.3},
+    patch={},
+    noise={},
+    half=False,
+)
+
+
+def narrow(*filters: int) -> recipes.Recipe:
+    """The recipe of a network with so many filters, without local contrast."""
+    return dataclasses.replace(LITTLE, network=functools.partial(models.reference_cnn, filters=filters, local=False))
+
+
+FRONTIER = {"2,000": narrow(4, 6, 8), "10,000": narrow(8, 12, 22), "35,000": narrow(16, 24, 40)}
+# Members of the ensemble differ in what they see and in how they are built, so that they fail at different images.
+MEMBERS = {
+    "without local contrast, patches, noise": dataclasses.replace(
+        recipes.REFERENCE, epochs=10, network=functools.partial(models.reference_cnn, local=False), patch={}, noise={}
+    ),
+    "wide, bent more": dataclasses.replace(
+        recipes.REFERENCE,
+        epochs=8,
+        network=functools.partial(models.reference_cnn, filters=(48, 96, 128)),
+        warp=recipes.REFERENCE.warp | {"elastic": 1.0},
+        patch={},
+    ),
+}
+GROUPS = {"ablation": (ABLATION, 3), "frontier": (FRONTIER, 5), "members": (MEMBERS, 1)}
+
+
+def parts():
+    """Training, validation and test images with labels."""
+    dataset = data.load()
+    train, validation = data.split(dataset.x_train, dataset.y_train, VALIDATION, SPLIT_SEED)
+    return train, validation, (dataset.x_test, dataset.y_test)
+
+
+def measure(recipe: recipes.Recipe, seed: int, file: Path, size: int) -> dict:
+    """Trains once on `size` images and scores on validation and test images; keeps the probabilities in `file`."""
+    train, validation, test = parts()
+    part = data.subset(*train, size, SPLIT_SEED)
+    model, _, seconds = recipes.train(recipe, part, seed, checkpoint=file.with_suffix(".state.npz"))
+    found = {"seed": seed, "train_seconds": seconds, "parameters": model.count_params()}
+    answers = {}
+    for name, (x, y) in {"val": validation, "test": test}.items():
+        answers[name] = model.predict(images.to_input(x), batch_size=1000, verbose=0)
+        found[f"{name}_accuracy"] = float(np.mean(answers[name].argmax(axis=1) == y))
+    with runs.atomic(file) as partial:
+        np.savez(partial, **answers)
+    file.with_suffix(".state.npz").unlink(missing_ok=True)
+    return found
+
+
+def ensemble() -> dict:
+    """The shipped network and all members together: the mean of their probabilities."""
+    import keras
+
+    _, validation, test = parts()
+    shipped = keras.models.load_model(paths.REFERENCE / "digits.keras")
+    files = sorted(FOLDER.glob("members-*[0-9].npz"))
+    found = {"networks": 1 + len(files)}
+    for name, (x, y) in {"val": validation, "test": test}.items():
+        answers = [shipped.predict(images.to_input(x), batch_size=1000, verbose=0)]
+        answers += [np.load(file)[name] for file in files]
+        found[f"{name}_accuracy"] = float(np.mean(np.mean(answers, axis=0).argmax(axis=1) == y))
+    return found
+
+
+def main() -> int:
+    """Runs what is missing and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS))
+    parser.add_argument("--seeds", type=int, help="of each recipe (default: 3, frontier 5, members 1)")
+    args = parser.parse_args()
+    with quiet_stderr():
+        import tensorflow as tf
+    tf.config.experimental.enable_op_determinism()
+    results = runs.read_json(FILE) if FILE.exists() else {}
+    for group in args.only:
+        table, seeds = GROUPS[group]
+        size = ABLATION_SIZE if group == "ablation" else sys.maxsize
+        # Seed by seed, so that an early look already compares all recipes.
+        for seed in range(args.seeds or seeds):
+            for name, recipe in table.items():
+                entry = results.setdefault(group, {}).setdefault(name, {"recipe": plain(recipe), "seeds": []})
+                if entry["recipe"] != plain(recipe):  # changed since: its numbers say nothing any more
+                    entry.update(recipe=plain(recipe), seeds=[])
+                if any(row["seed"] == seed for row in entry["seeds"]):
+                    continue
+                file = FOLDER / f"{group}-{name.replace(' ', '-').replace(',', '')}-{seed}.npz"
+                entry["seeds"].append(row := measure(recipe, seed, file, size))
+                runs.write_json(FILE, results | {"environment": runs.environment()})
+                print(f"{group}, {name}, seed {seed}: validation {row['val_accuracy']:.2%}", flush=True)
+    if "members" in args.only:
+        results["ensemble"] = ensemble()
+        runs.write_json(FILE, results | {"environment": runs.environment()})
+        print(f"ensemble: {results['ensemble']}")
+    for group in args.only:
+        print(f"\n{group:40} {'parameters':>10} {'validation':>18} {'test':>18}")
+        for name, entry in results.get(group, {}).items():
+            cells = [spread([row[f"{part}_accuracy"] for row in entry["seeds"]]) for part in ("val", "test")]
+            print(f"{name:40} {entry['seeds'][0]['parameters']:10,} {cells[0]:>18} {cells[1]:>18}")
+    return 0
+
+
+def plain(recipe: recipes.Recipe) -> dict:
+    """A recipe as JSON."""
+    network = recipe.network
+    if isinstance(network, functools.partial):
+        name = network.func.__name__ + str(sorted(network.keywords.items()))
+    else:
+        name = network.__name__
+    return dataclasses.asdict(recipe) | {"network": name}
+
+
+def spread(values: list[float]) -> str:
+    """Mean ± standard deviation in percent."""
+    sd = f" ± {100 * statistics.stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{100 * statistics.fmean(values):.3f}{sd}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

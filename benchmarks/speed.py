@@ -1,0 +1,206 @@
+"""How fast training, answering and starting are, side by side with peers: python benchmarks/speed.py [--rounds 5].
+
+Prints tables and writes outputs/reference/speed.json. Every figure comes from rounds in which all that is compared
+takes its turn, so that a busy moment of the machine hits all of them; shown are medians, with the range of the rounds.
+About a quarter of an hour on two cores. `--only` chooses parts: training, inference, start, growth.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+from helpers import paths, runs
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+GOAL = 0.99  # test accuracy that a training has to reach
+SIZES = (6_000, 60_000, 600_000)
+BATCHES = {1: 30, 32: 20, 1_000: 5, 10_000: 1}  # images at a time: calls in a round
+
+
+def training(rounds: int) -> list[dict]:
+    """Seconds from the call of fit until GOAL is reached on the test images, and seconds an epoch."""
+    import keras
+    import peers
+
+    from helpers import data, images, recipes
+
+    dataset = data.load()
+    x, x_test = images.to_input(dataset.x_train), images.to_input(dataset.x_test)
+    y = keras.utils.to_categorical(dataset.y_train)
+
+    class Watch(keras.callbacks.Callback):
+        """Takes the time of each epoch and stops when the goal is reached; looking at the test set is not counted."""
+
+        def on_train_begin(self, logs=None):
+            self.epochs, self.reached, self.start = [], None, time.perf_counter()
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.epochs.append(time.perf_counter() - self.start)
+            # The network itself: what stands in front of it while it learns is no part of the answer.
+            answers = self.model.predict(x_test, batch_size=1000, verbose=0).argmax(axis=1)
+            if (answers == dataset.y_test).mean() >= GOAL:
+                self.reached, self.model.stop_training = sum(self.epochs), True
+            self.start = time.perf_counter()
+
+    def peer(build, epochs):
+        def run(seed, watch):
+            keras.utils.set_random_seed(seed)
+            build().fit(x, y, batch_size=128, epochs=epochs, verbose=0, callbacks=[watch])
+
+        return run
+
+    def ours(seed, watch):
+        recipes.train(recipes.FAST, (dataset.x_train, dataset.y_train), seed, callbacks=(watch,))
+
+    contestants = {"fast_cnn": ours, "keras.io": peer(peers.keras_io, 15), "report": peer(peers.report, 10)}
+    found = {name: [] for name in contestants}
+    for seed in range(rounds):
+        for name, run in contestants.items():
+            run(seed, watch := Watch())
+            found[name].append((watch.reached, watch.epochs))
+            print(f"  round {seed}, {name}: {len(watch.epochs)} epochs, {sum(watch.epochs):.1f} s", flush=True)
+    rows = []
+    for name, results in found.items():
+        # A training that never got there took longer than all its epochs: a lower bound, and marked as one.
+        to_goal = [reached or sum(epochs) for reached, epochs in results]
+        missed = sum(reached is None for reached, _ in results)
+        rows.append(row(f"seconds to {GOAL:.0%} test accuracy", name, to_goal, missed=missed))
+    for name, results in found.items():
+        rows.append(row("seconds an epoch", name, [statistics.median(epochs) for _, epochs in results]))
+    return rows
+
+
+def inference(rounds: int) -> list[dict]:
+    """Images a second, by images at a time."""
+    import keras
+    import numpy as np
+    import peers
+
+    from helpers import data, images, lite
+
+    x = data.load().x_test
+    network = lite.load(paths.REFERENCE / "digits.tflite")
+    reference = keras.models.load_model(paths.REFERENCE / "digits.keras")
+    keras_io = peers.keras_io()
+    ways = {
+        "keras.io, model.predict": lambda part: keras_io.predict(images.to_input(part), batch_size=1000, verbose=0),
+        "digits.keras, model.predict": lambda part: reference.predict(
+            images.to_input(part), batch_size=1000, verbose=0
+        ),
+        "digits.tflite, LiteRT": network,
+    }
+    rows = []
+    for size, calls in BATCHES.items():
+        found = {name: [] for name in ways}
+        for number in range(rounds + 1):
+            for name, way in ways.items():
+                start = time.perf_counter()
+                for _ in range(calls):
+                    way(np.ascontiguousarray(x[:size]))
+                if number:  # the first round traces and warms up
+                    found[name].append(calls * size / (time.perf_counter() - start))
+        rows += [row(f"images a second, {size:,} at a time", name, values) for name, values in found.items()]
+    return rows
+
+
+def start(rounds: int) -> list[dict]:
+    """Seconds from the start of a process to the answer for one picture."""
+    picture = next((paths.DATA / "samples").glob("01_*"))
+    with_keras = (
+        "import sys, keras, numpy as np; from helpers import images; "
+        "model = keras.models.load_model(sys.argv[1]); "
+        "steps = images.preprocess(images.read_image(sys.argv[2])); "
+        "print(model.predict(images.to_input(list(steps.values())[-1][None]), verbose=0).argmax())"
+    )
+    ways = {
+        "Keras": ["-c", with_keras, str(paths.REFERENCE / "digits.keras"), str(picture)],
+        "helpers.predict (LiteRT)": ["-m", "helpers.predict", str(picture)],
+    }
+    found = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, arguments in ways.items():
+            begin = time.perf_counter()
+            subprocess.run([sys.executable, *arguments], cwd=paths.ROOT, check=True, capture_output=True)
+            found[name].append(time.perf_counter() - begin)
+    return [row("seconds from start to answer", name, values) for name, values in found.items()]
+
+
+GROWTH = """
+import json, resource, sys, time
+import numpy as np
+from helpers import data, recipes
+size = int(sys.argv[1])
+dataset = data.load()
+copies = -(-size // len(dataset.x_train))
+part = np.tile(dataset.x_train, (copies, 1, 1))[:size], np.tile(dataset.y_train, copies)[:size]
+_, _, seconds = recipes.train(recipes.FAST, part, 0)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+print(json.dumps([seconds, peak / 2**20]))
+"""
+
+
+def growth(rounds: int) -> list[dict]:
+    """Seconds and memory of one epoch as the training set grows; each size in a process of its own."""
+    found = {size: [] for size in SIZES}
+    for number in range(rounds):
+        for size in SIZES:
+            if size > 60_000 and number:
+                continue  # once is enough for the one that takes a minute
+            result = subprocess.run(
+                [sys.executable, "-c", GROWTH, str(size)], cwd=paths.ROOT, check=True, capture_output=True, text=True
+            )
+            found[size].append(json.loads(result.stdout.splitlines()[-1]))
+    rows = [row("seconds an epoch, by images", f"{size:,}", [s for s, _ in v]) for size, v in found.items()]
+    return rows + [row("peak memory in MiB, by images", f"{size:,}", [m for _, m in v]) for size, v in found.items()]
+
+
+def row(figure: str, what: str, values: list[float], missed: int = 0) -> dict:
+    """One line of the table."""
+    return {
+        "figure": figure,
+        "what": what,
+        "median": statistics.median(values),
+        "low": min(values),
+        "high": max(values),
+        "runs": len(values),
+        "missed": missed,
+    }
+
+
+def show(rows: list[dict]) -> None:
+    """Prints the rows, with the ratio of each to the first of its figure."""
+    figure = None
+    for entry in rows:
+        if entry["figure"] != figure:
+            figure, first = entry["figure"], entry["median"]
+            print(f"\n{figure}")
+        spread = f"{entry['low']:.3g} to {entry['high']:.3g}"
+        note = f"  ({entry['missed']} of {entry['runs']} runs never got there)" if entry["missed"] else ""
+        print(f"  {entry['what']:32} {entry['median']:10.4g}   {spread:20} × {entry['median'] / first:.3g}{note}")
+
+
+PARTS = {"training": training, "inference": inference, "start": start, "growth": growth}
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5, help="runs of everything (default: 5)")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts to measure (default: all)")
+    args = parser.parse_args()
+    file = paths.REFERENCE / "speed.json"
+    results = runs.read_json(file) if file.exists() else {}
+    for name in args.only:
+        rows = PARTS[name](args.rounds)
+        show(rows)
+        results[name] = {"rows": rows, **runs.environment()}
+        runs.write_json(file, results)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,363 @@
+"""The 15 corruptions of the MNIST-C benchmark: digits as a bad camera, bad weather or a scribble leave them.
+
+Written anew from the published definitions: Mu and Gilmer, "MNIST-C: A Robustness Benchmark for Computer Vision"
+(2019, arXiv:1906.02337), after Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common
+Corruptions and Perturbations" (2019, arXiv:1903.12261). Knows no model. Explained in notebooks/05_evaluation.ipynb.
+
+`corrupt` is the way in. Each corruption is a pure function of images (float64, (N, 28, 28), 0..1, white on black),
+one parameter that sets its strength, and a random generator; every image draws its own random numbers. Results have
+the same shape; `corrupt` clips them to 0..1. The parameter of each severity stands in `CORRUPTIONS`.
+"""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from skimage.feature import canny
+from skimage.filters import gaussian
+from skimage.transform import AffineTransform, warp
+from skimage.util import random_noise
+
+from helpers.errors import UserError
+
+SIZE = 28  # pixels of an image's side
+CHUNK = 1000  # images corrupted at a time, which bounds the memory
+PLASMA = 256  # side of the height map that fog is cut from
+PLASMAS = 16  # such maps made at a time: what a processor's cache holds
+LINE_REACH = 2.3  # pixels from a line's centre at which its ink would fall to minus infinity
+
+Images = np.ndarray  # float64 (N, 28, 28), 0..1
+Rng = np.random.Generator
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """One corruption: its function, the parameter of each severity from 1 on, the severity of the benchmark."""
+
+    function: Callable[[Images, Any, Rng], Images]
+    parameters: tuple[Any, ...] = (None,)
+    default: int = 1
+
+    @property
+    def severities(self) -> int:
+        """How many severities there are: 5, or 1 where the benchmark has no scale."""
+        return len(self.parameters)
+
+
+def corrupt(x: np.ndarray, name: str, severity: int | None = None, seed: int = 0) -> np.ndarray:
+    """Images with one of `CORRUPTIONS`: uint8 (N, 28, 28), 0..255, to float32 of the same shape and range.
+
+    Severity counts from 1 (weakest); None is the benchmark's default. As there, the result is not rounded.
+    The same x, name, severity and seed give the same result; x is left as it is.
+    Raises UserError for an unknown name, a severity that the corruption has not, or other images.
+    """
+    corruption = _find(name)
+    severity = corruption.default if severity is None else severity
+    if severity not in range(1, corruption.severities + 1):
+        known = "1 to 5" if corruption.severities == 5 else "only 1"
+        raise UserError(f"{name} has no severity {severity!r}: use {known}, or None for the benchmark's own.")
+    x = np.asarray(x)
+    if x.dtype != np.uint8 or x.ndim != 3 or x.shape[1:] != (SIZE, SIZE):
+        raise UserError(f"Images must be uint8 of shape (N, 28, 28), 0..255; found {x.dtype} of shape {x.shape}.")
+    parameter = corruption.parameters[int(severity) - 1]
+    # The second number keeps corruptions independent of each other; severities share it, so that they compare.
+    rng = np.random.default_rng([seed, list(CORRUPTIONS).index(name)])
+    result = np.empty(x.shape, np.float32)
+    for start in range(0, len(x), CHUNK):
+        part = slice(start, start + CHUNK)
+        result[part] = 255 * np.clip(corruption.function(x[part] / 255, parameter, rng), 0, 1)
+    return result
+
+
+def _find(name: str) -> Corruption:
+    if name in CORRUPTIONS:
+        return CORRUPTIONS[name]
+    close = difflib.get_close_matches(str(name), CORRUPTIONS, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(CORRUPTIONS)}."
+    raise UserError(f"There is no corruption {name!r}: {hint}")
+
+
+# Noise --------------------------------------------------------------------------------------------------------
+
+
+def shot_noise(x: Images, rate: float, rng: Rng) -> Images:
+    """Few photons: a pixel counts x · rate of them on average (Poisson)."""
+    return rng.poisson(x * rate) / rate
+
+
+def impulse_noise(x: Images, amount: float, rng: Rng) -> Images:
+    """Salt and pepper: this share of the pixels turns white or black, each as likely."""
+    return random_noise(x, mode="s&p", amount=amount, rng=rng)
+
+
+# Blur ---------------------------------------------------------------------------------------------------------
+
+
+def glass_blur(x: Images, parameter: tuple[float, int, int], rng: Rng) -> Images:
+    """Frosted glass: blurred, neighbours swapped at random, blurred again.
+
+    The parameter is (sigma of the blur in pixels, farthest shift in pixels, rounds of swaps).
+    """
+    sigma, distance, rounds = parameter
+    # The benchmark cuts the blurred values to whole numbers here, without rounding.
+    blurred = (gaussian(x, sigma, channel_axis=0) * 255).astype(np.uint8)
+    return gaussian(swap_neighbours(blurred, distance, rounds, rng) / 255, sigma, channel_axis=0)
+
+
+def swap_neighbours(pixels: np.ndarray, distance: int, rounds: int, rng: Rng) -> np.ndarray:
+    """Visits the pixels from the lower right on; each swaps, half of the time, with a random one near it.
+
+    Row and column shifts are drawn from -distance..distance-1. Any dtype, (N, 28, 28); the result is a copy.
+    """
+    shifts = np.arange(-distance, distance)
+    moves = (SIZE * shifts[:, None] + shifts).ravel()
+    moves = np.concatenate([np.zeros_like(moves), moves])  # half of the time a pixel stays
+    # One row a pixel, so that each visit works on the same pixel of all images at once.
+    flat = pixels.reshape(len(pixels), -1).T.copy()
+    images = np.arange(len(pixels))
+    centres = range(SIZE - distance, distance, -1)
+    for here in [SIZE * row + column for _ in range(rounds) for row in centres for column in centres]:
+        there = here + moves[rng.integers(len(moves), size=len(pixels))]
+        old = flat[here].copy()
+        flat[here] = flat[there, images]
+        flat[there, images] = old
+    return flat.T.reshape(pixels.shape)
+
+
+def motion_blur(x: Images, parameter: tuple[int, float], rng: Rng) -> Images:
+    """A shaken camera: smeared to one side along a random angle of -45..45°, in 8 bits.
+
+    The parameter is (radius, sigma), in pixels. Follows ImageMagick's motion blur, which the benchmark calls: half
+    a Gaussian of width 2 · radius + 1, taken at the pixels nearest to a ray, the picture's edge repeated outside.
+    """
+    radius, sigma = parameter
+    steps = np.arange(2 * radius + 1)
+    weights = np.exp(-(steps**2) / (2 * sigma**2))
+    angle = np.radians(rng.uniform(-45, 45, len(x)))[:, None]
+    # Rounds to the nearest pixel; halves go down, as ImageMagick has it.
+    rows = np.ceil(steps * np.sin(angle) - 0.5).astype(int)
+    columns = np.ceil(steps * np.cos(angle) - 0.5).astype(int)
+    reach = int(steps[-1])
+    padded = np.pad(x, ((0, 0), (reach, reach), (0, reach)), mode="edge")
+    # windows[n, r, c] is image n seen from r - reach rows and c columns away; a view, not a copy.
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (SIZE, SIZE), axis=(1, 2))
+    images = np.arange(len(x))
+    total = np.zeros_like(x)
+    for step, weight in enumerate(weights / weights.sum()):
+        total += weight * windows[images, reach + rows[:, step], columns[:, step]]
+    return np.floor(255 * total + 0.5) / 255
+
+
+# Geometry -----------------------------------------------------------------------------------------------------
+
+
+def shear(x: Images, angle: float, rng: Rng) -> Images:
+    """Slanted to the left or right by an angle in radians."""
+    # scikit-image has changed what this angle means since the benchmark came out: a row now moves by tan(angle) of
+    # its height; it was by sin(angle), with the height shrunk by cos(angle). Here it is what today's version does.
+    return _warp_randomly(x, [_about_centre(shear=sign * angle) for sign in (-1, 1)], rng)
+
+
+def scale(x: Images, factor: float, rng: Rng) -> Images:
+    """Shrunk to this fraction of its size."""
+    return _warp_randomly(x, [_about_centre(scale=1 / factor)], rng)
+
+
+def rotate(x: Images, angle: float, rng: Rng) -> Images:
+    """Turned to the left or right by an angle in radians."""
+    return _warp_randomly(x, [_about_centre(rotation=sign * angle) for sign in (-1, 1)], rng)
+
+
+def translate(x: Images, pixels: int, rng: Rng) -> Images:
+    """Moved by this many pixels along both axes, each in either direction."""
+    shifts = (-pixels, pixels)
+    return _warp_randomly(x, [AffineTransform(translation=(dx, dy)) for dx in shifts for dy in shifts], rng)
+
+
+def _about_centre(**transform: float) -> AffineTransform:
+    """The transform (of output to input coordinates) that leaves the image's centre where it is."""
+    centre = np.full(2, (SIZE - 1) / 2)
+    to_centre, back = AffineTransform(translation=-centre), AffineTransform(translation=centre)
+    return to_centre + AffineTransform(**transform) + back
+
+
+def _warp_randomly(x: Images, inverse_maps: list[AffineTransform], rng: Rng) -> Images:
+    """Each image warped (bilinear, black outside) by one of the maps of output to input coordinates."""
+    choice = rng.integers(len(inverse_maps), size=len(x))
+    result = np.empty_like(x)
+    for number, inverse_map in enumerate(inverse_maps):
+        chosen = choice == number
+        if chosen.any():
+            # scikit-image warps the channels of one picture alike, so the images go in as channels.
+            channels = np.moveaxis(x[chosen], 0, -1)
+            result[chosen] = np.moveaxis(warp(channels, inverse_map), -1, 0)
+    return result
+
+
+# Light and weather --------------------------------------------------------------------------------------------
+
+
+def brightness(x: Images, amount: float, rng: Rng) -> Images:
+    """Lighter all over by this amount; for gray pictures that is what adding to the V of HSV does."""
+    return x + amount
+
+
+def stripe(x: Images, _: None, rng: Rng) -> Images:
+    """The left and the right quarter in negative."""
+    sides = np.r_[0:7, 21:28]
+    result = x.copy()
+    result[:, :, sides] = 1 - x[:, :, sides]
+    return result
+
+
+def fog(x: Images, parameter: tuple[float, float], rng: Rng) -> Images:
+    """Under a random cloud, then dimmed so that an image's brightest pixel could not pass what it was.
+
+    The parameter is (strength, decay): a large decay makes the cloud smooth.
+    """
+    strength, decay = parameter
+    cloud = np.empty_like(x)
+    for start in range(0, len(x), PLASMAS):
+        part = slice(start, start + PLASMAS)
+        cloud[part] = plasma(len(x[part]), decay, rng)[:, :SIZE, :SIZE]
+    brightest = x.max(axis=(1, 2), keepdims=True)
+    return (x + strength * cloud) * brightest / (brightest + strength)
+
+
+def plasma(count: int, decay: float, rng: Rng) -> np.ndarray:
+    """Random height maps, float32 (count, 256, 256), each from exactly 0 to exactly 1; opposite edges meet.
+
+    The diamond-square algorithm (Fournier, Fussell and Carpenter 1982) from a single flat point, doubling the side
+    at each step. The noise shrinks by decay² a step: the benchmark multiplies its amplitude by itself.
+    """
+    heights = np.zeros((count, 1, 1), np.float32)
+    amplitude = 1.0  # any will do, as heights are brought to 0..1 at the end
+    while heights.shape[1] < PLASMA:
+        heights = _double(heights, amplitude, rng)
+        amplitude /= decay**2
+    lowest, highest = (extreme(axis=(1, 2), keepdims=True) for extreme in (heights.min, heights.max))
+    return (heights - lowest) / (highest - lowest)
+
+
+def _double(corners: np.ndarray, amplitude: float, rng: Rng) -> np.ndarray:
+    """A height map of twice the side: each new point is the mean of its four neighbours, plus uniform noise."""
+    count, side, _ = corners.shape
+    noise = rng.random((3, count, side, side), dtype=np.float32)
+    noise -= 0.5
+    noise *= 2 * amplitude
+    below, right = np.roll(corners, -1, axis=1), np.roll(corners, -1, axis=2)
+    centres = (corners + below + right + np.roll(below, -1, axis=2)) / 4 + noise[0]
+    # The middle of an edge lies between its two ends and the centres of the two squares that share it.
+    across = (corners + right + centres + np.roll(centres, 1, axis=1)) / 4 + noise[1]
+    down = (corners + below + centres + np.roll(centres, 1, axis=2)) / 4 + noise[2]
+    finer = np.empty((count, 2 * side, 2 * side), np.float32)
+    finer[:, ::2, ::2], finer[:, ::2, 1::2] = corners, across
+    finer[:, 1::2, ::2], finer[:, 1::2, 1::2] = down, centres
+    return finer
+
+
+def spatter(x: Images, parameter: tuple[float, float, float, float, float], rng: Rng) -> Images:
+    """Spots of dark gray mud.
+
+    The parameter is (mean and sd of the noise that makes the spots, sigma of its blur, threshold above which there
+    is mud, sigma of the blur of the spots' outlines).
+    """
+    mean, sd, sigma, threshold, outline = parameter
+    noise = gaussian(rng.normal(mean, sd, x.shape), sigma, channel_axis=0)
+    mud = gaussian((noise > threshold).astype(float), outline, channel_axis=0)
+    mud[mud < 0.8] = 0
+    return x * (1 - mud) + 63 / 255 * mud
+
+
+# Scribbles and edges ------------------------------------------------------------------------------------------
+
+
+def dotted_line(x: Images, _: None, rng: Rng) -> Images:
+    """A dotted line from the left edge, any row, to the right edge, any row."""
+    first_row, last_row = rng.integers(0, 27, (2, len(x)))
+    dots = np.arange(SIZE) // 2 % 2  # two pixels off, two on
+    return x + _line(np.zeros(len(x)), first_row, np.full(len(x), 27), last_row) * dots
+
+
+def zigzag(x: Images, _: None, rng: Rng) -> Images:
+    """A zigzag from column 2 to column 25 at any height, up to five rows aslant."""
+    row = rng.integers(0, 27, len(x))
+    climb = rng.integers(-5, 5, len(x))
+    columns, rows = _zigzag_corners(row, climb)
+    drawing = np.zeros_like(x)
+    for start in range(len(columns) - 1):
+        drawing += _line(columns[start], rows[start], columns[start + 1], rows[start + 1])
+    return x + drawing
+
+
+def _zigzag_corners(row: np.ndarray, climb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Columns and rows, each (8, N), of the corners of zigzags that start in a row and end `climb` rows below it."""
+    reach, width = 2, 2  # of one zig, along the axis and across it
+    span = 25 - 2
+    angle = np.arctan(climb / span)
+    length = span / np.cos(angle)
+    # `length` is 23 to 23.6 whatever the climb: six corners fit, and the last piece stops before the axis.
+    along = reach * np.arange(1, 12, 2)
+    across = width * np.array([1, -1, 1, -1, 1, -1])
+    last = across[-1] / (2 * (length - 2 * reach * (length // (2 * reach))))
+    along = np.vstack([np.zeros_like(length), np.repeat(along[:, None], len(row), axis=1), length])
+    across = np.vstack([np.zeros_like(length), np.repeat(across[:, None], len(row), axis=1), last])
+    columns = 2 + along * np.cos(angle) - across * np.sin(angle)
+    rows = row + along * np.sin(angle) + across * np.cos(angle)
+    return columns, rows
+
+
+def _line(c0: np.ndarray, r0: np.ndarray, c1: np.ndarray, r1: np.ndarray) -> np.ndarray:
+    """Soft lines (N, 28, 28), 0..1, one from each column c0, row r0 to column c1 > c0, row r1, all of shape (N,).
+
+    The ink depends on the distance straight up or down; columns from floor(c0) to before ceil(c1) have some.
+    """
+    pixel = np.arange(SIZE)
+    slope = (r1 - r0) / (c1 - c0)
+    centre = r0[:, None] + slope[:, None] * (pixel - c0[:, None])
+    drawn = (pixel >= np.floor(c0)[:, None]) & (pixel < np.ceil(c1)[:, None])
+    distance = np.abs(pixel[:, None] - centre[:, None, :])
+    ink = np.log1p(-np.minimum(distance, LINE_REACH - 1e-10) / LINE_REACH) + 1
+    return np.maximum(ink, 0) * drawn[:, None, :]
+
+
+def canny_edges(x: Images, _: None, rng: Rng) -> Images:
+    """Only the outlines, one pixel wide, that Canny's detector (1986) finds with scikit-image's settings."""
+    result = np.empty_like(x)
+    for number, image in enumerate(x):
+        result[number] = canny(image)
+    return result
+
+
+GEOMETRIC = ("shear", "scale", "rotate", "translate")  # what the usual augmentation does as well
+
+CORRUPTIONS = {
+    "shot_noise": Corruption(shot_noise, (60, 25, 12, 5, 3), 5),
+    "impulse_noise": Corruption(impulse_noise, (0.03, 0.06, 0.09, 0.17, 0.27), 4),
+    "glass_blur": Corruption(glass_blur, ((0.7, 1, 2), (0.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2)), 1),
+    "motion_blur": Corruption(motion_blur, ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15)), 1),
+    "shear": Corruption(shear, (0.2, 0.4, 0.6, 0.8, 1.0), 2),
+    "scale": Corruption(scale, (0.9, 0.8, 0.7, 0.6, 0.5), 3),
+    "rotate": Corruption(rotate, (0.2, 0.4, 0.6, 0.8, 1.0), 2),
+    "brightness": Corruption(brightness, (0.1, 0.2, 0.3, 0.4, 0.5), 5),
+    "translate": Corruption(translate, (1, 2, 3, 4, 5), 3),
+    "stripe": Corruption(stripe),
+    "fog": Corruption(fog, ((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4)), 5),
+    # Severities 1 to 3 are few large spots, 4 and 5 many small ones: 4 changes less of an image than 3.
+    "spatter": Corruption(
+        spatter,
+        (
+            (0.65, 0.3, 4, 0.69, 0.6),
+            (0.65, 0.3, 3, 0.68, 0.6),
+            (0.65, 0.3, 2, 0.68, 0.5),
+            (0.65, 0.3, 1, 0.65, 1.5),
+            (0.67, 0.4, 1, 0.65, 1.5),
+        ),
+        4,
+    ),
+    "dotted_line": Corruption(dotted_line),
+    "zigzag": Corruption(zigzag),
+    "canny_edges": Corruption(canny_edges),
+}  # in the benchmark's order; its sixteenth, identity, changes nothing
