@@ -2,13 +2,16 @@
 # Another interpreter: make PYTHON=/path/to/python3.12 ...
 PY := .venv/bin/python
 
-.PHONY: run test lint lab render lock clean
+.PHONY: run test e2e lint lab render reference bench lock clean
 
 run: .venv/ready            ## execute the six notebooks into outputs/latest/
 	$(PY) -m helpers.series $(ARGS)
 
 test: lint                  ## lint, unit tests, notebook contract, the series with smoke parameters, nbval
 	$(PY) -m pytest
+
+e2e: .venv/ready            ## draw digits on the pad of notebook 06 in a real browser; needs Chromium
+	$(PY) -m pytest tests/e2e
 
 lint: .venv/ready
 	$(PY) -m ruff check .
@@ -20,12 +23,18 @@ lab: .venv/ready            ## open the notebooks in JupyterLab
 render: .venv/ready         ## rerun with default parameters; put outputs into notebooks/ and results into README.md
 	$(PY) -m helpers.render
 
+reference: .venv/ready      ## train the shipped network anew, five seeds of some 15 minutes; goes on where it was stopped
+	$(PY) -m helpers.reference $(ARGS)
+
+bench: .venv/ready          ## measure training, answering and starting beside peers, about 15 minutes
+	$(PY) benchmarks/speed.py $(ARGS)
+
 lock: .venv/ready           ## refresh constraints.txt
 	$(PY) -m pip install --quiet uv
 	$(PY) -m uv pip compile --quiet --universal --upgrade --python-version 3.11 --no-header --no-emit-index-url --no-annotate requirements.txt -o constraints.txt
 
 clean:                      ## remove the environment and all runs but the reference
-	rm -rf .venv outputs/latest outputs/smoke
+	rm -rf .venv outputs/latest outputs/smoke outputs/reference-training outputs/accuracy
 
 # The interpreter is tried, not only looked up: a name on the path may be a shim that runs nothing.
 .venv/ready: requirements.txt constraints.txt pyproject.toml

@@ -17,7 +17,7 @@ from helpers.errors import UserError
 # What another package already provides under another name.
 ALTERNATIVES = {"opencv-python-headless": ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")}
 # Only for tests and development; a notebook on Colab needs none of them.
-TOOLS = {"pytest", "ruff", "nbval", "doit", "papermill", "jupyterlab", "nbconvert", "filelock"}
+TOOLS = {"pytest", "ruff", "nbval", "doit", "papermill", "jupyterlab", "nbconvert", "filelock", "playwright"}
 NEVER = {"tensorflow", "keras"}
 
 

@@ -473,10 +473,10 @@ def _read_tiny(picture: np.ndarray) -> list[Reading]:
         bright = 255 - gray if dark_ink else gray
         try:
             ink = stretch(bright)
+            digit = crop(ink)
         except NoDigit as error:
             refusal = refusal or error
             continue
-        digit = crop(ink)
         steps = {"picture": picture, "grayscale": gray, "ink bright": bright, "background removed": ink}
         steps |= {"binarised": 255 * (ink > 127).astype(np.uint8), "strokes kept": ink}
         readings.append(Reading(doubt, 0, steps | _finish_gray(digit)))

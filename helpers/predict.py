@@ -89,25 +89,39 @@ def energy(logits: np.ndarray) -> np.ndarray:
     return np.logaddexp.reduce(np.asarray(logits, np.float64), axis=1)
 
 
-def gate(features: np.ndarray, layers: tuple[tuple[np.ndarray, np.ndarray], ...]) -> np.ndarray:
-    """The probability of being a digit, (N,), by a small network of Dense layers on features (N, F).
+def gate_inputs(logits: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """What the gate takes: the features (N, F), the logits (N, 10) from the largest to the smallest, and the energy.
 
-    Between the layers is ReLU, after the last a sigmoid.
+    Which digit it might be does not matter, how clear it is does: hence the order. Shape (N, F + 11).
     """
-    x = np.asarray(features, np.float64)
+    return np.concatenate([features, -np.sort(-np.asarray(logits), axis=1), energy(logits)[:, None]], axis=1)
+
+
+def gate(inputs: np.ndarray, layers: tuple[tuple[np.ndarray, np.ndarray], ...]) -> np.ndarray:
+    """The probability of being a digit, (N,), by a small network of Dense layers on inputs (N, F).
+
+    Between the layers is ReLU, after the last a sigmoid. Made by helpers/rejection.py.
+    """
+    x = np.asarray(inputs, np.float64)
     if x.shape[1] != layers[0][0].shape[0]:
         raise UserError(
-            f"gate.npz takes {layers[0][0].shape[0]} features and the model has {x.shape[1]}: they are not a pair."
+            f"gate.npz takes {layers[0][0].shape[0]} numbers and the model gives {x.shape[1]}: they are not a pair."
         )
     for i, (weights, biases) in enumerate(layers):
         x = (np.maximum(x, 0) if i else x) @ weights + biases
     return 0.5 + 0.5 * np.tanh(x[:, 0] / 2)  # the sigmoid, without overflow
 
 
+def _gate_score(logits: np.ndarray, features: np.ndarray, calibration: Calibration) -> np.ndarray:
+    """The gate's score; one that was fitted on features alone gets those alone."""
+    alone = calibration.gate[0][0].shape[0] == features.shape[1]
+    return gate(features if alone else gate_inputs(logits, features), calibration.gate)
+
+
 SCORES: dict[str, Callable[[np.ndarray, np.ndarray, Calibration], np.ndarray]] = {
     "energy": lambda logits, features, calibration: energy(logits),
     "max_softmax": lambda logits, features, calibration: softmax(logits, calibration.temperature).max(axis=1),
-    "gate": lambda logits, features, calibration: gate(features, calibration.gate),
+    "gate": _gate_score,
 }
 
 
@@ -207,8 +221,8 @@ class Predictor:
             return Reading("rejected", reason=f"several digits ({count}): read them with --line", **known)
         # Not "score < threshold": with NaN nothing is sure, so it is refused.
         if not score >= self.calibration.threshold:
-            asked = f"{score:.3g} where {self.calibration.threshold:.3g} is asked for"
-            return Reading("rejected", reason=f"not a digit ({self.calibration.score} {asked})", **known)
+            asked = f"{self.calibration.score} {score:.2g}, a digit has at least {self.calibration.threshold:.2g}"
+            return Reading("rejected", reason=f"not a digit ({asked})", **known)
         digit = int(np.argmax(probabilities))
         return Reading("ok", text=str(digit), confidence=float(probabilities[digit]), **known)
 

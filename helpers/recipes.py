@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from helpers import augment, images, models, training
+from helpers import augment, handwriting, images, models, training
 
 Part = tuple[np.ndarray, np.ndarray]
 
@@ -22,7 +22,8 @@ class Recipe:
     """A network and its training: SGD with Nesterov momentum along one cycle of the learning rate.
 
     network: builds the uncompiled model; takes num_classes and fused. warp, stroke, patch, noise: the settings of
-    augment's layers of that name; an empty one leaves the layer out. half: compute in bfloat16 where this processor
+    augment's layers of that name; an empty one leaves the layer out. drawn: how many digits `handwriting` adds to the
+    training images, as a share of them. half: compute in bfloat16 where this processor
     gains from it (see `fastest_precision`).
     """
 
@@ -36,17 +37,19 @@ class Recipe:
     stroke: dict[str, float] = field(default_factory=dict)
     patch: dict[str, float] = field(default_factory=dict)
     noise: dict[str, float] = field(default_factory=dict)
+    drawn: float = 0.0
     half: bool = False
 
 
 FAST = Recipe(models.fast_cnn, epochs=1, batch_size=256, peak=0.4)
 REFERENCE = Recipe(
     models.reference_cnn,
-    epochs=16,
-    warp={"rotation": 12.0, "shift": 0.08, "zoom": 0.15, "slant": 15.0, "elastic": 0.7},
-    stroke={"stroke": 0.6, "blur": 0.6},
-    patch={"share": 0.25, "size": 0.4},
+    epochs=10,
+    warp={"rotation": 12.0, "shift": 0.08, "zoom": 0.15, "slant": 12.0, "elastic": 0.7},
+    stroke={"stroke": 0.5, "blur": 0.5},
+    patch={"share": 0.2, "size": 0.4},
     noise={"noise": 0.4, "share": 0.4},
+    drawn=0.05,
     half=True,
 )
 
@@ -80,6 +83,9 @@ def train(
     Raises UserError as that does.
     """
     keras.utils.set_random_seed(seed)
+    if recipe.drawn:
+        drawn = handwriting.draw(round(recipe.drawn * len(part[0])), seed)
+        part = tuple(np.concatenate(both) for both in zip(part, drawn, strict=True))
     policy = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy(fastest_precision() if recipe.half else "float32")
     try:

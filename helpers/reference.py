@@ -3,8 +3,8 @@
 Each seed trains by the same recipe; what is done is kept in outputs/reference-training/, so an interrupted
 command goes on where it stopped, to the same weights. After each seed the best one so far, by its loss on
 validation images, is written to outputs/reference/: digits.keras (any Keras loads it), digits.tflite (LiteRT, with
-logits and features), calibration.json (fitted on validation images) and digits.json (scores over the seeds, and what
-made them). Explained in notebooks/07_faster_and_better.ipynb.
+logits and features), calibration.json and gate.npz (fitted by helpers/rejection.py) and digits.json (scores over the
+seeds, and what made them). Explained in notebooks/07_faster_and_better.ipynb.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers import data, evaluation, images, paths, recipes, runs
+from helpers import data, images, paths, recipes, rejection, runs
 from helpers.errors import UserError
 from helpers.notebook import quiet_stderr
 
@@ -91,19 +91,18 @@ def other_hands() -> tuple[np.ndarray, np.ndarray]:
 
 
 def write(recipe: recipes.Recipe, results: list[dict], folder: Path, target: Path) -> None:
-    """Puts the best seed by validation loss, its calibration and the scores of all into `target`."""
+    """Puts the best seed by validation loss, its calibration and gate, and the scores of all into `target`."""
     import keras
 
     best = min(results, key=lambda row: row["val_loss"])
     source = folder / f"{best['epochs']}-epochs-seed-{best['seed']}.keras"
     model = keras.models.load_model(source)
     dataset = data.load()
-    _, (x, y) = data.split(dataset.x_train, dataset.y_train, VALIDATION, SPLIT_SEED)
-    logits = open_network(model).predict(images.to_input(x), batch_size=1000, verbose=0)["logits"]
-    with runs.atomic(target / "digits.keras") as partial:
-        shutil.copyfile(source, partial)
-    export(model, target / "digits.tflite")
-    runs.write_json(target / "calibration.json", {"temperature": evaluation.temperature(logits, y)})
+    if best is results[-1]:  # else it is there already
+        with runs.atomic(target / "digits.keras") as partial:
+            shutil.copyfile(source, partial)
+        export(model, target / "digits.tflite")
+        rejection.calibrate(target, *data.split(dataset.x_train, dataset.y_train, VALIDATION, SPLIT_SEED))
     settings = dataclasses.asdict(recipe) | {"network": recipe.network.__name__}
     runs.write_json(
         target / "digits.json",

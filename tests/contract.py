@@ -16,7 +16,7 @@ from nbformat import validator
 
 from helpers import exercises, parameters, paths, render, runs
 
-TAGS = {"bootstrap", "parameters", "nbval-check-output", "exercise", "solution"}
+TAGS = {"bootstrap", "parameters", "nbval-check-output", "pad", "exercise", "solution"}
 LEVELS = ["easy", "medium", "hard"]
 MAX_BYTES = 1_000_000
 MAX_LINES = 25
@@ -48,7 +48,7 @@ class Book:
         self.code = [cell for cell in nb.cells if cell.cell_type == "code"]
         self.prose = [cell for cell in nb.cells if cell.cell_type == "markdown"]
         # What a reader works through: not the technical cells, nor exercises and their solutions.
-        self.body = [cell for cell in self.code if not tags(cell) & (TAGS - {"nbval-check-output"})]
+        self.body = [cell for cell in self.code if not tags(cell) & (TAGS - {"nbval-check-output", "pad"})]
         self.goals = nb.cells[1].source if len(nb.cells) > 1 else ""
         self.ids = [cell.get("id") for cell in nb.cells]  # now: nbformat replaces doubles when it validates
 

@@ -2,14 +2,13 @@
 
 import io
 import sys
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import PIL.Image
 import pytest
 
-from helpers import data, decode, images, pad, paths, strokes
+from helpers import data, decode, images, paths, strokes
 from helpers.errors import UserError
 
 sys.path.append(str(paths.DATA))  # a folder of files, not a package
@@ -711,24 +710,6 @@ def test_noise_of_any_shape_ends_well(shape):
             assert last(images.preprocess(picture)).shape == (28, 28)
         except images.NoDigit:
             pass
-
-
-# The upload button
-
-
-def test_uploaded_files_of_ipywidgets_7_and_8():
-    seven = SimpleNamespace(value={"a.png": {"content": b"1", "metadata": {}}, "b.png": {"content": b"2"}})
-    eight = SimpleNamespace(value=({"name": "a.png", "content": memoryview(b"1")}, {"name": "b.png", "content": b"2"}))
-    wanted = [("a.png", b"1"), ("b.png", b"2")]
-    assert pad.uploaded_files(seven) == pad.uploaded_files(eight) == wanted
-    assert pad.uploaded_files(SimpleNamespace(value={})) == pad.uploaded_files(SimpleNamespace(value=())) == []
-    assert pad.uploaded_files(None) == []
-
-
-def test_no_button_where_nobody_presses_it(monkeypatch):
-    assert pad.upload_button() is None  # no IPython
-    monkeypatch.setattr(pad, "get_ipython", lambda: SimpleNamespace(kernel=SimpleNamespace(_allow_stdin=False)))
-    assert pad.upload_button() is None  # papermill
 
 
 def test_blank_page_in_slanting_light():

@@ -74,7 +74,7 @@ def test_interrupted_and_taken_up_it_makes_the_same_files(quick, monkeypatch, ca
     assert reference.main(["--seeds", "2", "--epochs", "2"]) == 0
     target = quick / "reference"
     assert sorted(f.name for f in target.iterdir()) == [
-        "calibration.json", "digits.json", "digits.keras", "digits.tflite",
+        "calibration.json", "digits.json", "digits.keras", "digits.tflite", "gate.npz",
     ]  # fmt: skip
     made = runs.read_json(target / "digits.json")
     assert [row["seed"] for row in made["seeds"]] == [0, 1] and made["recipe"]["network"] == "fast_cnn"
