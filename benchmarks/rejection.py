@@ -91,8 +91,8 @@ def coverage(network, calibration: predict.Calibration) -> dict[str, float]:
 def main() -> int:
     """Measures, prints and writes."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--size", type=int, default=3500, help="examples for the held-out fits (default: 3500)")
-    parser.add_argument("--count", type=int, default=200, help="images of each family (default: 200)")
+    parser.add_argument("--size", type=int, default=3000, help="examples for the held-out fits (default: 3000)")
+    parser.add_argument("--count", type=int, default=160, help="images of each family (default: 160)")
     arguments = parser.parse_args()
     started = time.perf_counter()
     try:
