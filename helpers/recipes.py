@@ -44,10 +44,10 @@ class Recipe:
 FAST = Recipe(models.fast_cnn, epochs=1, batch_size=256, peak=0.4)
 REFERENCE = Recipe(
     models.reference_cnn,
-    epochs=10,
-    warp={"rotation": 12.0, "shift": 0.08, "zoom": 0.15, "slant": 12.0, "elastic": 0.7},
-    stroke={"stroke": 0.5, "blur": 0.5},
-    patch={"share": 0.2, "size": 0.4},
+    epochs=18,
+    warp={"rotation": 12.0, "shift": 0.08, "zoom": 0.15, "slant": 15.0, "elastic": 0.7},
+    stroke={"stroke": 0.6, "blur": 0.6},
+    patch={"share": 0.25, "size": 0.4},
     noise={"noise": 0.4, "share": 0.4},
     drawn=0.05,
     half=True,
