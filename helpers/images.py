@@ -65,6 +65,7 @@ LEAST_WORK = (
     128  # smaller pictures are enlarged, to twice their size at most, so that a stroke of one pixel has a shape
 )
 TINY = 40  # up to this longest side a picture is taken for one of a digit alone, as in data sets
+COARSE = 10  # up to this longest side, only the position of a pixel tells anything, not its edge
 TRACE = 160  # longest side in pixels at which a stroke's shape is worked on
 BOX, FIELD = 20, 28  # MNIST's box for the digit and its whole image, in pixels
 STROKE = (2.0, 3.2)  # two of three digits in MNIST have strokes this wide, in pixels of the 20×20 box
@@ -474,6 +475,8 @@ def _read_tiny(picture: np.ndarray) -> list[Reading]:
         try:
             ink = stretch(bright)
             digit = crop(ink)
+            if max(ink.shape) <= COARSE and max(digit.shape) >= max(ink.shape) - 1:
+                digit = ink  # already of one size with others of its kind: a row less is chance
         except NoDigit as error:
             refusal = refusal or error
             continue
@@ -493,9 +496,10 @@ def _read_tiny(picture: np.ndarray) -> list[Reading]:
 def _finish_gray(cropped: np.ndarray) -> Steps:
     """The last four steps for a tiny digit, gray levels kept. What is in MNIST's form already stays as it is."""
     steps = {"cropped": cropped, "stroke width": cropped}
-    if max(cropped.shape) != BOX:
+    coarse = max(cropped.shape) <= COARSE  # so few pixels tell no stroke width, and their soft edges reach far
+    if max(cropped.shape) != BOX and not coarse:
         steps["stroke width"] = change_stroke(resize(cropped, TRACE))
-    steps["20×20 box"] = fit_box(steps["stroke width"])
+    steps["20×20 box"] = fit_box(steps["stroke width"], BOX - coarse)
     steps["centred 28×28"] = centre_of_mass(steps["20×20 box"])
     return steps
 

@@ -31,6 +31,8 @@ def setup(name: str, namespace: dict[str, object], keras: bool = True) -> Run:
             import tensorflow as tf
         k.utils.set_random_seed(values["SEED"])
         tf.config.experimental.enable_op_determinism()
+        # Several networks in one notebook are no mistake, but TensorFlow warns of tracing each of them.
+        tf.get_logger().setLevel("ERROR")
     return run
 
 

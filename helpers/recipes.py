@@ -23,7 +23,8 @@ class Recipe:
 
     network: builds the uncompiled model; takes num_classes and fused. warp, stroke, patch, noise: the settings of
     augment's layers of that name; an empty one leaves the layer out. drawn: how many digits `handwriting` adds to the
-    training images, as a share of them. half: compute in bfloat16 where this processor
+    training images, as a share of them. averaging: momentum of an exponential moving average of the weights, which
+    the network keeps at the end; 0 for none. half: compute in bfloat16 where this processor
     gains from it (see `fastest_precision`).
     """
 
@@ -38,6 +39,7 @@ class Recipe:
     patch: dict[str, float] = field(default_factory=dict)
     noise: dict[str, float] = field(default_factory=dict)
     drawn: float = 0.0
+    averaging: float = 0.0
     half: bool = False
 
 
@@ -102,7 +104,14 @@ def train(
         recipe.batch_size,
         prepare=front and augment.prepare(front),
         callbacks=callbacks,
-        optimizer=keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay),
+        optimizer=keras.optimizers.SGD(
+            schedule,
+            momentum=0.9,
+            nesterov=True,
+            weight_decay=recipe.weight_decay,
+            use_ema=recipe.averaging > 0,
+            ema_momentum=recipe.averaging or 0.99,
+        ),  # fmt: skip
         label_smoothing=recipe.label_smoothing,
         checkpoint=checkpoint,
         seed=seed,

@@ -85,9 +85,9 @@ def train(recipe: recipes.Recipe, seed: int, folder: Path) -> dict:
 
 
 def other_hands() -> tuple[np.ndarray, np.ndarray]:
-    """scikit-learn's digits by MNIST's recipe, which is all that pictures this clean need: uint8 (N, 28, 28), (N,)."""
+    """scikit-learn's digits as `images.preprocess` brings any picture to MNIST's form: uint8 (N, 28, 28), labels (N,)."""
     pictures, labels = data.sklearn_digits()
-    return np.stack([images.centre_of_mass(images.fit_box(picture)) for picture in pictures]), labels
+    return np.stack([images.preprocess(picture)["centred 28×28"] for picture in pictures]), labels
 
 
 def write(recipe: recipes.Recipe, results: list[dict], folder: Path, target: Path) -> None:
