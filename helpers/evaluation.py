@@ -1,27 +1,19 @@
 """How good a classifier is, and how sure of that we can be. Explained in notebooks/05_evaluation.ipynb.
 
-Labels are whole numbers from 0, of shape (N,); probabilities have shape (N, classes), each row adds up to 1.
-Nothing here imports TensorFlow: a Keras model comes in as the probabilities that it predicted.
+Labels are whole numbers from 0, of shape (N,); probabilities have shape (N, classes), each row adds up to 1; logits
+are what softmax makes probabilities of. Nothing here imports TensorFlow: a Keras model comes in as what it predicted.
 """
-
-import time
-from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
+from scipy.special import log_softmax, logsumexp, softmax
 from scipy.stats import binomtest
-from sklearn.base import ClassifierMixin, clone
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.metrics import accuracy_score, precision_recall_fscore_support
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.svm import SVC
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc_auc_score
 
 from helpers.errors import UserError
 
-Part = tuple[np.ndarray, np.ndarray]
+BINS = 15  # as in Guo and others, 2017
 
 
 def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -55,6 +47,30 @@ def scores(y_true: np.ndarray, y_pred: np.ndarray) -> dict[str, float]:
         "recall_macro": float(recall),
         "f1_macro": float(f1),
     }
+
+
+def mcnemar(y_true: np.ndarray, first: np.ndarray, second: np.ndarray) -> dict[str, float]:
+    """Whether two classifiers, tried on the same images, differ by more than chance: McNemar's exact test (1947).
+
+    Only images that one of them gets right and the other wrong tell anything; were both equally good, each of these
+    would be a toss of a coin. `first` and `second` are predicted labels. Returns first_only and second_only (images
+    that only that one gets right) and p_value: how often chance alone gives a split at least as uneven.
+    Raises UserError if the arrays of labels do not match.
+    """
+    _check_labels(y_true, first)
+    _check_labels(y_true, second)
+    first_only = int(np.sum((first == y_true) & (second != y_true)))
+    second_only = int(np.sum((first != y_true) & (second == y_true)))
+    split = first_only + second_only
+    p_value = binomtest(first_only, split).pvalue if split else 1.0
+    return {"first_only": first_only, "second_only": second_only, "p_value": float(p_value)}
+
+
+def spread(mean: float | None, sd: float | None = None) -> str:
+    """A mean over seeds ± its standard deviation, in percent; a dash where there is none."""
+    if mean is None:
+        return "–"
+    return f"{100 * mean:.2f}" + (f" ± {100 * sd:.2f}" if sd is not None else "")
 
 
 def scores_per_class(y_true: np.ndarray, y_pred: np.ndarray, num_classes: int) -> pd.DataFrame:
@@ -104,12 +120,7 @@ def misclassified(probabilities: np.ndarray, y_true: np.ndarray) -> pd.DataFrame
     Columns index (position in the data), true, predicted, confidence (probability of the predicted class)
     and true_probability (that of the true class). Raises UserError if the shapes do not match.
     """
-    largest = np.max(y_true, initial=0)
-    if probabilities.ndim != 2 or len(probabilities) != len(y_true) or largest >= probabilities.shape[1]:
-        raise UserError(
-            f"Probabilities of shape {probabilities.shape} do not fit {len(y_true)} labels up to {largest}: "
-            "expected one row an image, one column a class."
-        )
+    _check_probabilities(probabilities, y_true)
     predicted = probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predicted != y_true)
     table = pd.DataFrame(
@@ -124,70 +135,6 @@ def misclassified(probabilities: np.ndarray, y_true: np.ndarray) -> pd.DataFrame
     return table.sort_values("confidence", ascending=False, kind="stable", ignore_index=True)
 
 
-def classical_models(seed: int = 0) -> dict[str, ClassifierMixin]:
-    """Four classifiers from before deep learning, unfitted, with settings that suit raw pixels in 0..1.
-
-    Explained in notebooks/05_evaluation.ipynb.
-    """
-    return {
-        # A few neighbours that vote by closeness: about 97 % with all of MNIST.
-        "KNN": KNeighborsClassifier(n_neighbors=4, weights="distance"),
-        # gamma="scale" follows the pixels' variance, so that it suits other data sets too.
-        "SVM (RBF)": SVC(C=10, gamma="scale", cache_size=500),
-        "Decision tree": DecisionTreeClassifier(random_state=seed),
-        "Random forest": RandomForestClassifier(n_estimators=200, n_jobs=-1, random_state=seed),
-    }
-
-
-def compare_classifiers(models: Mapping[str, ClassifierMixin], train: Part, test: Part) -> pd.DataFrame:
-    """Fits each model on `train`, times it, and scores it on `test`; both are (images, labels).
-
-    Images of any shape are flattened to a row of pixels each, and uint8 is brought to 0..1. One row a model:
-    train_images, accuracy with accuracy_low and accuracy_high (95 %), f1_macro, fit_seconds,
-    predict_seconds (all test images). The given models stay unfitted.
-    Raises UserError for empty parts, or images and labels that do not match.
-    """
-    (x_train, y_train), (x_test, y_test) = _flat(train, "train"), _flat(test, "test")
-    if x_train.shape[1] != x_test.shape[1]:
-        sizes = f"{x_train.shape[1]} pixels, test images {x_test.shape[1]}"
-        raise UserError(f"Training images have {sizes}: bring them to one size.")
-    rows = {}
-    for name, model in models.items():
-        start = time.perf_counter()
-        fitted = clone(model).fit(x_train, y_train)
-        fit_end = time.perf_counter()
-        predicted = fitted.predict(x_test)
-        predict_end = time.perf_counter()
-        found = scores(y_test, predicted)
-        rows[name] = {
-            "train_images": len(x_train),
-            **{column: found[column] for column in ("accuracy", "accuracy_low", "accuracy_high", "f1_macro")},
-            "fit_seconds": fit_end - start,
-            "predict_seconds": predict_end - fit_end,
-        }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
-
-
-def _flat(part: Part, name: str) -> Part:
-    """Images as rows of float32 pixels, after checking that they match their labels."""
-    x, y = (np.asarray(array) for array in part)
-    if len(x) == 0 or x.ndim < 2 or y.shape != (len(x),):
-        raise UserError(
-            f"The {name} part has images of shape {x.shape} and labels of shape {y.shape}: expected one label an image."
-        )
-    rows = x.reshape(len(x), -1).astype("float32")
-    return rows / 255 if x.dtype == np.uint8 else rows, y
-
-
-def _check_labels(y_true: np.ndarray, y_pred: np.ndarray) -> None:
-    """Raises UserError unless both are non-empty arrays of labels of one length."""
-    if np.ndim(y_true) != 1 or np.shape(y_true) != np.shape(y_pred) or len(y_true) == 0:
-        raise UserError(
-            f"True labels of shape {np.shape(y_true)} and predicted ones of shape {np.shape(y_pred)} "
-            "do not match: expected two arrays of the same length, one label an image."
-        )
-
-
 def temperature(logits: np.ndarray, y_true: np.ndarray) -> float:
     """The number by which to divide logits (N, classes) so that softmax tells probabilities one can trust.
 
@@ -200,3 +147,108 @@ def temperature(logits: np.ndarray, y_true: np.ndarray) -> float:
         return float(np.mean(logsumexp(scaled, axis=1) - scaled[np.arange(len(y_true)), y_true]))
 
     return float(np.exp(minimize_scalar(log_loss, bounds=(-3, 3), method="bounded").x))
+
+
+def probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Softmax of logits (N, classes) over a temperature, in double precision."""
+    return softmax(np.asarray(logits, np.float64) / temperature, axis=1)
+
+
+def reliability(probabilities: np.ndarray, y_true: np.ndarray, bins: int = BINS) -> pd.DataFrame:
+    """What a classifier promises against what it keeps: one row a bin of equally many images, least sure first.
+
+    Columns confidence (mean probability of the predicted class), accuracy, and images. Bins hold equally many images
+    and not equally wide intervals of confidence: almost all confidences of a good classifier lie above 0.99, and would
+    fall into one bin. Raises UserError if the shapes do not match.
+    """
+    _check_probabilities(probabilities, y_true)
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == y_true
+    order = np.argsort(confidence, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    rows = [(float(confidence[part].mean()), float(right[part].mean()), len(part)) for part in parts]
+    return pd.DataFrame(rows, columns=["confidence", "accuracy", "images"])
+
+
+def calibration(probabilities: np.ndarray, y_true: np.ndarray, bins: int = BINS) -> dict[str, float]:
+    """How far the probabilities can be trusted; each is 0 at best.
+
+    ece, the expected calibration error (Naeini and others, 2015): the mean distance between confidence and accuracy over
+    the bins of `reliability`. nll, the negative log-likelihood in nats: Keras's cross-entropy. brier, Brier's score
+    (1950): the squared distance from the certain and right answer, 0 to 2. Raises UserError if the shapes do not match.
+    """
+    table = reliability(probabilities, y_true, bins)
+    distance = (table["confidence"] - table["accuracy"]).abs()
+    true = probabilities[np.arange(len(y_true)), y_true]
+    return {
+        "ece": float(np.average(distance, weights=table["images"])),
+        "nll": float(-np.log(np.maximum(true, 1e-12)).mean()),
+        "brier": float((1 - 2 * true + (probabilities**2).sum(axis=1)).mean()),
+    }
+
+
+def confidences(logits: np.ndarray) -> dict[str, np.ndarray]:
+    """Ways to say how sure an answer is, each of shape (N,), from logits (N, classes); larger is surer.
+
+    max_softmax: the largest probability. margin: how far the largest logit is ahead of the second. entropy: minus the
+    entropy of the probabilities. energy: log Σ exp of the logits (Liu and others, 2020), meant for strange images.
+    """
+    logits = np.asarray(logits, np.float64)
+    second, first = np.sort(logits, axis=1)[:, -2:].T
+    return {
+        "max_softmax": softmax(logits, axis=1).max(axis=1),
+        "margin": first - second,
+        "entropy": (softmax(logits, axis=1) * log_softmax(logits, axis=1)).sum(axis=1),
+        "energy": logsumexp(logits, axis=1),
+    }
+
+
+def error_detection_auroc(confidence: np.ndarray, right: np.ndarray) -> float:
+    """How often a right answer is surer than a wrong one: 1 tells all mistakes from hits, 0.5 is guessing.
+
+    NaN where all answers are right, or none is: there is nothing to tell apart.
+    """
+    if right.all() or not right.any():
+        return float("nan")
+    return float(roc_auc_score(right, confidence))
+
+
+def risk_coverage(confidence: np.ndarray, right: np.ndarray) -> pd.DataFrame:
+    """What answering only the surest images gives: one row for each number of them, from 1 to all.
+
+    Columns coverage (share of the images that are answered) and accuracy (on these). The others go to a human.
+    El-Yaniv and Wiener, "On the foundations of noise-free selective classification", 2010.
+    """
+    order = np.argsort(-np.asarray(confidence), kind="stable")
+    answered = np.arange(1, len(order) + 1)
+    return pd.DataFrame({"coverage": answered / len(order), "accuracy": np.cumsum(np.asarray(right)[order]) / answered})
+
+
+def accuracy_at_coverage(curve: pd.DataFrame, coverage: float) -> float:
+    """The accuracy on this share of the images, the surest ones, of a curve by `risk_coverage`."""
+    row = min(int(np.searchsorted(curve["coverage"], coverage - 1e-9)), len(curve) - 1)
+    return float(curve["accuracy"].iloc[row])
+
+
+def images_to_human(curve: pd.DataFrame, accuracy: float) -> int:
+    """How many images a human must read so that the rest reach this accuracy; all of them if none do."""
+    reached = np.flatnonzero(curve["accuracy"] >= accuracy)
+    return len(curve) - (int(reached[-1]) + 1 if len(reached) else 0)
+
+
+def _check_probabilities(probabilities: np.ndarray, y_true: np.ndarray) -> None:
+    """Raises UserError unless there is a row of probabilities for each label, with a column for it."""
+    largest = np.max(y_true, initial=0)
+    if probabilities.ndim != 2 or len(probabilities) != len(y_true) or largest >= probabilities.shape[1]:
+        raise UserError(
+            f"Probabilities of shape {probabilities.shape} do not fit {len(y_true)} labels up to {largest}: "
+            "expected one row an image, one column a class."
+        )
+
+
+def _check_labels(y_true: np.ndarray, y_pred: np.ndarray) -> None:
+    """Raises UserError unless both are non-empty arrays of labels of one length."""
+    if np.ndim(y_true) != 1 or np.shape(y_true) != np.shape(y_pred) or len(y_true) == 0:
+        raise UserError(
+            f"True labels of shape {np.shape(y_true)} and predicted ones of shape {np.shape(y_pred)} "
+            "do not match: expected two arrays of the same length, one label an image."
+        )

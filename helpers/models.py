@@ -93,6 +93,22 @@ def reference_cnn(
     return keras.Model(inputs, _answer(x, num_classes), name="reference_cnn")
 
 
+def tiny_cnn(filters: tuple[int, ...] = (8, 16, 16, 16, 16), num_classes: int = 10, fused: bool = False) -> keras.Model:
+    """A network of 1,930 parameters: separable convolutions, one filter a map and then a mixture of the maps.
+
+    Such a pair costs 9 + F weights a map instead of 9 F (Sifre, 2014; Chollet, "Xception", 2017). Explained in
+    notebooks/07_faster_and_better.ipynb.
+    """
+    first, *others = filters
+    inputs = keras.Input((28, 28, 1))
+    x = _block(inputs, first, pool=True, fused=fused)
+    for number, count in enumerate(others):
+        x = layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x)
+        x = _block(x, count, kernel_size=1, pool=number == 2, fused=fused)
+    x = layers.GlobalAveragePooling2D(name="features")(x)
+    return keras.Model(inputs, _answer(x, num_classes), name="tiny_cnn")
+
+
 def local_contrast(images, window: int = 7):
     """Each pixel's difference from the mean around it, divided by how much its surroundings vary.
 

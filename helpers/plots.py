@@ -229,3 +229,99 @@ def confusion_matrix(
     axis.grid(False)
     axis.tick_params(length=0, labelrotation=0)
     return fig
+
+
+def dots(table, title: str, xlabel: str, ylabel: str) -> Figure:
+    """A row of the data frame a line, a column a colour, values as dots along the line; column names in the legend.
+
+    Explained in notebooks/05_evaluation.ipynb.
+    """
+    fig, axis = plt.subplots(figsize=(8, 0.9 + 0.22 * len(table)), layout="constrained")
+    for colour, (name, column) in zip(COLOURS, table.items(), strict=False):
+        axis.plot(column, range(len(table)), "o", color=colour, label=name)
+    axis.set(title=title, xlabel=xlabel, ylabel=ylabel, yticks=range(len(table)), yticklabels=table.index)
+    axis.legend(fontsize=8)
+    return fig
+
+
+def heat_map(table, title: str, xlabel: str, ylabel: str) -> Figure:
+    """The numbers of a data frame, 0 to 100, on colours from dark (50 or less) to bright; blanks where there is none.
+
+    Explained in notebooks/05_evaluation.ipynb.
+    """
+    fig, axis = plt.subplots(figsize=(6, 0.6 + 0.28 * len(table)), layout="constrained")
+    axis.imshow(table, cmap="viridis", vmin=50, vmax=100, aspect="auto")
+    for (row, column), value in np.ndenumerate(table.to_numpy()):
+        if np.isfinite(value):
+            colour = "black" if value > 75 else "white"
+            axis.text(column, row, f"{value:.0f}", ha="center", va="center", color=colour, fontsize=8)
+    axis.set(title=title, xlabel=xlabel, ylabel=ylabel, xticks=range(table.shape[1]), xticklabels=table.columns,
+             yticks=range(len(table)), yticklabels=table.index)  # fmt: skip
+    axis.grid(False)
+    return fig
+
+
+def reliability(tables: Mapping[str, tuple], title: str = "Reliability diagram") -> Figure:
+    """Accuracy against confidence by bin, in percent: two tables of `evaluation.reliability` a classifier.
+
+    The first of them, clean images, is drawn solid, the second, corrupted ones, dashed. Explained in
+    notebooks/05_evaluation.ipynb.
+    """
+    fig, axis = plt.subplots(figsize=(5.4, 4.2), layout="constrained")
+    axis.plot([0, 100], [0, 100], color="black", linewidth=1, label="promise kept")
+    for colour, (name, pair) in zip(COLOURS, tables.items(), strict=False):
+        for line, what, bins in zip(("-", "--"), ("clean", "corrupted"), pair, strict=True):
+            values = 100 * bins["confidence"], 100 * bins["accuracy"]
+            axis.plot(*values, line, marker=".", color=colour, label=f"{name}, {what}")
+    axis.set(title=title, xlabel="Confidence, mean of a bin (%)", ylabel="Accuracy in that bin (%)")
+    axis.legend(fontsize=7)
+    return fig
+
+
+def overlays(pictures: np.ndarray, rows: Mapping[str, np.ndarray], titles: Sequence[str], title: str = "") -> Figure:
+    """Pictures (N, H, W) under heat maps (N, H, W), 0 to 1: one row of pictures for each set of maps.
+
+    Explained in notebooks/05_evaluation.ipynb.
+    """
+    size = (0.8 * len(pictures), 1.05 * len(rows) + 0.3)
+    fig, axes = plt.subplots(len(rows), len(pictures), figsize=size, squeeze=False, layout="constrained")
+    for line, (label, maps) in zip(axes, rows.items(), strict=True):
+        for axis, picture, heat in zip(line, pictures, maps, strict=True):
+            axis.imshow(picture)
+            axis.imshow(heat, cmap="Oranges", vmin=0, vmax=1, alpha=0.8 * heat)
+            axis.set(xticks=[], yticks=[])
+            axis.grid(False)
+        line[0].set_ylabel(label)
+    for axis, text in zip(axes[0], titles, strict=True):
+        axis.set_title(text, fontsize=9, fontweight="normal")
+    fig.suptitle(title)
+    return fig
+
+
+def embedding(points: np.ndarray, labels: np.ndarray, marked: np.ndarray, title: str, legend: str) -> Figure:
+    """Points (N, 2) drawn as their class's number; those in the mask `marked` circled.
+
+    Explained in notebooks/05_evaluation.ipynb.
+    """
+    fig, axis = plt.subplots(figsize=(6, 5), layout="constrained")
+    for label in np.unique(labels):
+        own = points[labels == label]
+        axis.scatter(*own.T, s=17, marker=f"${label}$", color=COLOURS[label % 7], linewidths=0.2)
+    axis.scatter(*points[marked].T, s=120, facecolors="none", edgecolors="black", linewidths=1.5, label=legend)
+    axis.set(title=title, xlabel="First coordinate (no unit)", ylabel="Second coordinate (no unit)")
+    axis.legend(fontsize=8)
+    return fig
+
+
+def error_bars(panels: Mapping[str, tuple], title: str, ylabel: str) -> Figure:
+    """One panel an entry, its name below: x, y, and y's lower and upper bounds, each of shape (N,).
+
+    Explained in notebooks/05_evaluation.ipynb.
+    """
+    fig, axes = plt.subplots(1, len(panels), figsize=(10, 3), sharey=True, squeeze=False, layout="constrained")
+    for axis, (name, (x, y, low, high)) in zip(axes[0], panels.items(), strict=True):
+        axis.errorbar(x, y, np.abs([np.subtract(y, low), np.subtract(high, y)]), fmt="o-", capsize=4)
+        axis.set(xlabel=name)
+    axes[0, 0].set_ylabel(ylabel)
+    fig.suptitle(title)
+    return fig

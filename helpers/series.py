@@ -9,6 +9,7 @@ import ast
 import hashlib
 import json
 import logging
+import re
 import sqlite3
 import sys
 import time
@@ -27,7 +28,7 @@ from doit.tools import config_changed
 from IPython.core.inputtransformer2 import TransformerManager
 from nbclient.exceptions import DeadKernelError
 
-from helpers import data, pages, parameters, paths, runs
+from helpers import card, data, pages, parameters, paths, runs
 from helpers.errors import UserError
 
 SHOWN_METRICS = ("test_accuracy", "val_accuracy", "samples_accuracy", "parameters", "images")
@@ -210,10 +211,13 @@ def run_one(notebook: Notebook, run: str, values: dict[str, object], force: bool
 
 
 def _inputs(notebook: Notebook, folder: Path, own: dict[str, object]) -> list[Path]:
-    """The files that a notebook reads: of earlier ones, those its parameters name, and data/ where its code looks there."""
-    named = [own[name] for name in ("DATASET", "IMAGE") if own.get(name)]
+    """The files that a notebook reads: of earlier ones, those its parameters name, and of data/ and outputs/reference/ what its code names."""
+    named = [own[name] for name in ("DATASET", "IMAGE", "OTHER_DIGITS") if own.get(name)]
     found = [folder / file for file in notebook.needs] + [data.find(name) for name in named]
-    if "paths.DATA" in notebook.path.read_text(encoding="utf-8"):
+    source = notebook.path.read_text(encoding="utf-8")
+    kept = [paths.REFERENCE / file for file in re.findall(r'paths\.REFERENCE / \\"([\w.]+)\\"', source)]
+    found += [file for file in kept if file.exists()]
+    if "paths.DATA" in source:
         found += [*paths.DATA.glob("*.py"), *(paths.DATA / "samples").glob("*")]
     return [path for path in found if path]
 
@@ -259,7 +263,8 @@ def report(chosen: list[Notebook], seconds: dict[str, float | None], run: str) -
         )  # fmt: skip
         print(f"{notebook.name:30} {'up to date' if took is None else f'{took:.0f} s':>12}   {shown}")
     folder = paths.display(paths.outputs() / run)
-    print(f"\nNotebooks as web pages: {folder}/html/index.html\nFigures, models, metrics, manifest: {folder}/")
+    print(f"\nNotebooks as web pages: {folder}/html/index.html\nModel card: {folder}/model_card.md")
+    print(f"Figures, models, metrics, manifest: {folder}/")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -291,6 +296,7 @@ def main(argv: list[str] | None = None) -> int:
         with filelock.FileLock(folder / ".lock", timeout=0):
             clean(folder)
             seconds = {notebook.name: run_one(notebook, args.run, values, args.force) for notebook in chosen}
+            card.write(folder)
             pages.write_index(folder, [notebook.name for notebook in series.values()])
             report(chosen, seconds, args.run)
     except filelock.Timeout:

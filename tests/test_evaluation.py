@@ -2,24 +2,10 @@
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits
 from sklearn.metrics import confusion_matrix
 
 from helpers import evaluation
 from helpers.errors import UserError
-
-
-@pytest.fixture(scope="module")
-def digits():
-    """scikit-learn's 8×8 digits: 1,200 to train, 597 to test."""
-    x, y = load_digits(return_X_y=True)
-    x = (x / 16).reshape(-1, 8, 8)
-    return (x[:1200], y[:1200]), (x[1200:], y[1200:])
-
-
-@pytest.fixture(scope="module")
-def comparison(digits):
-    return evaluation.compare_classifiers(evaluation.classical_models(seed=0), *digits)
 
 
 # The formula by hand with z = 1.959964 (99 %: 2.575829); 81 of 263 is the example of Newcombe (1998).
@@ -106,39 +92,82 @@ def test_misclassified_refuses_other_shapes(shape):
         evaluation.misclassified(np.zeros(shape), np.array([0, 1, 2]))
 
 
-def test_every_classical_model_learns_digits(comparison):
-    assert comparison.index.tolist() == ["KNN", "SVM (RBF)", "Decision tree", "Random forest"]
-    assert (comparison["accuracy"] > [0.94, 0.94, 0.70, 0.90]).all()
-    assert comparison["accuracy"].idxmin() == "Decision tree"
-    assert (comparison[["fit_seconds", "predict_seconds"]] > 0).all(axis=None)
-    assert (comparison["train_images"] == 1200).all()
+def test_mcnemar_by_hand():
+    y = np.zeros(20, int)
+    first, second = np.zeros(20, int), np.zeros(20, int)
+    second[:8] = 1  # eight that only the first gets right
+    first[8:10] = 1  # two that only the second gets right
+    first[10], second[10] = 1, 1
+    found = evaluation.mcnemar(y, first, second)
+    assert (found["first_only"], found["second_only"]) == (8, 2)
+    assert found["p_value"] == pytest.approx(2 * (1 + 10 + 45) / 2**10)  # at most 2 heads in 10 tosses, both ways
+    assert evaluation.mcnemar(y, first, first)["p_value"] == 1
+    with pytest.raises(UserError, match="do not match"):
+        evaluation.mcnemar(y, first, second[:5])
 
 
-def test_same_seed_same_accuracy(comparison, digits):
-    again = evaluation.compare_classifiers(evaluation.classical_models(seed=0), *digits)
-    timeless = ["accuracy", "accuracy_low", "accuracy_high", "f1_macro"]
-    assert again[timeless].equals(comparison[timeless])
+def test_spread_is_in_percent():
+    assert evaluation.spread(0.9956, 0.0012) == "99.56 ± 0.12"
+    assert evaluation.spread(0.5) == "50.00" and evaluation.spread(None, None) == "–"
 
 
-def test_uint8_images_are_brought_to_0_1_and_the_models_stay_unfitted(digits):
-    (x, y), (x_test, y_test) = digits
-    models = {"SVM (RBF)": evaluation.classical_models()["SVM (RBF)"]}
-    x, x_test = np.rint(x * 255), np.rint(x_test * 255)
-    as_float = evaluation.compare_classifiers(models, (x / 255, y), (x_test / 255, y_test))
-    as_uint8 = evaluation.compare_classifiers(models, (x.astype("uint8"), y), (x_test.astype("uint8"), y_test))
-    assert as_uint8["accuracy"].item() == pytest.approx(as_float["accuracy"].item(), abs=0.004)
-    assert not hasattr(models["SVM (RBF)"], "support_")
+def promises(confidence, right):
+    """Two-class probabilities with these confidences, of which class 0 is right where `right`."""
+    p = np.column_stack([confidence, 1 - np.asarray(confidence)])
+    return p, np.where(right, 0, 1)
 
 
-def test_parts_that_do_not_match_are_refused(digits):
-    (x, y), test = digits
-    for train, message in (
-        ((x, y[:-1]), "one label an image"),
-        ((x[:0], y[:0]), "train part"),
-        ((x[:, 1:], y), "bring them to one size"),
-    ):
-        with pytest.raises(UserError, match=message):
-            evaluation.compare_classifiers(evaluation.classical_models(), train, test)
+def test_calibration_by_hand():
+    p, y = promises([0.6] * 4 + [0.9] * 4, [1, 1, 0, 0, 1, 1, 1, 1])
+    table = evaluation.reliability(p, y, bins=2)
+    assert np.allclose(table, [[0.6, 0.5, 4], [0.9, 1.0, 4]])
+    found = evaluation.calibration(p, y, bins=2)
+    assert found["ece"] == pytest.approx((0.1 + 0.1) / 2)
+    assert found["nll"] == pytest.approx(-(2 * np.log(0.6) + 2 * np.log(0.4) + 4 * np.log(0.9)) / 8)
+    assert found["brier"] == pytest.approx((2 * 2 * 0.4**2 + 2 * 2 * 0.6**2 + 4 * 2 * 0.1**2) / 8)
+
+
+def test_calibration_of_the_certain_and_right_is_0_and_bad_shapes_are_refused():
+    p, y = promises([1.0] * 40, [1] * 40)
+    assert evaluation.calibration(p, y) == {"ece": 0, "nll": 0, "brier": 0}
+    assert evaluation.reliability(p, y)["images"].sum() == 40
+    with pytest.raises(UserError, match="one row an image"):
+        evaluation.calibration(p[:5], y)
+
+
+def test_temperature_mends_a_network_that_is_too_sure():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (4000, 5))
+    y = np.array([rng.choice(5, p=row) for row in evaluation.probabilities(logits)])
+    found = evaluation.temperature(3 * logits, y)
+    assert found == pytest.approx(3, rel=0.08)
+    before, after = (evaluation.calibration(evaluation.probabilities(3 * logits, t), y)["ece"] for t in (1, found))
+    assert after < 0.03 < before
+
+
+def test_confidences_by_hand():
+    found = evaluation.confidences(np.array([[0.0, np.log(3)], [5.0, 5.0]]))
+    assert found["max_softmax"] == pytest.approx([0.75, 0.5])
+    assert found["margin"] == pytest.approx([np.log(3), 0])
+    assert found["entropy"] == pytest.approx([0.75 * np.log(0.75) + 0.25 * np.log(0.25), -np.log(2)])
+    assert found["energy"] == pytest.approx([np.log(4), 5 + np.log(2)])
+
+
+def test_error_detection():
+    assert evaluation.error_detection_auroc(np.array([0.9, 0.8, 0.3]), np.array([True, True, False])) == 1
+    assert evaluation.error_detection_auroc(np.array([0.1, 0.8, 0.3]), np.array([True, True, False])) == 0.5
+    assert np.isnan(evaluation.error_detection_auroc(np.ones(3), np.ones(3, bool)))
+
+
+def test_risk_coverage_by_hand():
+    curve = evaluation.risk_coverage(np.array([0.2, 0.9, 0.5, 0.7]), np.array([True, True, False, True]))
+    assert curve["coverage"].tolist() == [0.25, 0.5, 0.75, 1]
+    assert curve["accuracy"].tolist() == pytest.approx([1, 1, 2 / 3, 3 / 4])
+    assert evaluation.accuracy_at_coverage(curve, 0.5) == 1
+    assert evaluation.accuracy_at_coverage(curve, 1.0) == 0.75
+    assert evaluation.images_to_human(curve, 0.7) == 0
+    assert evaluation.images_to_human(curve, 0.99) == 2
+    assert evaluation.images_to_human(evaluation.risk_coverage(np.ones(3), np.zeros(3, bool)), 0.5) == 3
 
 
 def test_importing_it_leaves_tensorflow_out():

@@ -1,8 +1,8 @@
 """The real series with smoke parameters: it runs, leaves what it promises, and a rerun prints the same.
 
-nbval executes every notebook again in an outputs folder of its own. Strict: each output of the notebooks that the
-runner executed. Lax: only the cells tagged nbval-check-output, of the notebooks as they are kept in the repository,
-which were executed with default parameters; what those cells print must hold with any.
+nbval executes every notebook again in an outputs folder of its own and compares each output with the first run's. The
+cells tagged nbval-check-output are compared with the notebooks as they are kept in the repository, which were executed
+with default parameters: what those cells print must hold with any.
 """
 
 import html.parser
@@ -17,8 +17,6 @@ import nbformat
 import pytest
 import yaml
 from nbval.plugin import get_sanitize_patterns
-from papermill.iorw import load_notebook_node
-from papermill.parameterize import parameterize_notebook
 
 from helpers import data, paths, series
 
@@ -97,28 +95,36 @@ def smoke(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def reruns(smoke, tmp_path_factory):
-    """nbval's two reruns, side by side: by name, the outputs folder and what nbval said."""
+def rerun(smoke, tmp_path_factory):
+    """nbval's rerun: the outputs folder of each notebook, and (exit code, what nbval said) of its two processes.
+
+    Notebooks that hand files to each other run one after the other, the others beside them.
+    """
     folder, (code, _, err) = smoke
     assert code == 0, err
-    base = tmp_path_factory.mktemp("reruns")
-    kept = [with_smoke_parameters(notebook, base / "kept") for notebook in SERIES.values()]
-    executed = [folder / "executed" / f"{name}.ipynb" for name in NAMES]
-    processes = {
-        mode: start(*nbval(mode, notebooks), cwd=base, outputs=base / mode)
-        for mode, notebooks in (("nbval", executed), ("nbval-lax", kept))
-    }
-    said = {mode: process.communicate() for mode, process in processes.items()}
-    return {mode: (base / mode, processes[mode].returncode, out + err) for mode, (out, err) in said.items()}
+    base = tmp_path_factory.mktemp("rerun")
+    needed = {file for notebook in SERIES.values() for file in notebook.needs}
+    chain = [name for name, notebook in SERIES.items() if notebook.needs or needed & set(notebook.makes)]
+    groups = [chain, [name for name in NAMES if name not in chain]]
+    books = {name: with_kept_facts(SERIES[name].path, folder / "executed" / f"{name}.ipynb", base) for name in NAMES}
+    outputs = {name: base / f"outputs {number}" for number, names in enumerate(groups) for name in names}
+    processes = [
+        start(*nbval("nbval", [books[name] for name in names]), cwd=base, outputs=outputs[names[0]]) for names in groups
+    ]
+    said = [process.communicate() for process in processes]
+    return outputs, [(p.returncode, out + err) for p, (out, err) in zip(processes, said, strict=True)]
 
 
-def with_smoke_parameters(notebook, folder):
-    """A copy of a kept notebook, its outputs too, into which papermill has put the smoke parameters."""
-    values = {name: value for name, value in SMOKE.items() if name in notebook.defaults} | {"RUN": "smoke"}
-    nb = parameterize_notebook(load_notebook_node(str(notebook.path)), values)
-    folder.mkdir(exist_ok=True)
-    nbformat.write(nb, folder / notebook.path.name)
-    return folder / notebook.path.name
+def with_kept_facts(kept, executed, folder):
+    """A copy of an executed notebook whose marked cells hold the outputs of the kept one."""
+    marked = [cell for cell in code_cells(kept) if "nbval-check-output" in cell.metadata.get("tags", [])]
+    nb = nbformat.read(executed, as_version=4)
+    cells = [cell for cell in nb.cells if "nbval-check-output" in cell.metadata.get("tags", [])]
+    for cell, source in zip(cells, marked, strict=True):
+        assert cell.source == source.source and source.outputs
+        cell.outputs = source.outputs
+    nbformat.write(nb, folder / executed.name)
+    return folder / executed.name
 
 
 # --- the run
@@ -218,19 +224,23 @@ def test_index_leads_to_every_page(smoke):
 
 
 @slow
-def test_rerun_prints_the_same_bit_for_bit(smoke, reruns):
+def test_rerun_prints_the_same_bit_for_bit(smoke, rerun):
+    """And the marked cells print what the kept notebooks hold, which ran with other parameters."""
     folder, _ = smoke
-    _, code, said = reruns["nbval"]
-    assert code == 0, said
-    assert outcome(said) == {"passed": sum(len(code_cells(folder / f"executed/{name}.ipynb")) for name in NAMES)}
+    passed = 0
+    for code, said in rerun[1]:
+        assert code == 0, said
+        assert list(counts := outcome(said)) == ["passed"], said
+        passed += counts["passed"]
+    assert passed == sum(len(code_cells(folder / f"executed/{name}.ipynb")) for name in NAMES)
 
 
 @slow
 @pytest.mark.parametrize("name", NAMES)
-def test_rerun_reaches_the_same_metrics(smoke, reruns, name):
+def test_rerun_reaches_the_same_metrics(smoke, rerun, name):
     first, again = (
         json.loads((folder / "metrics" / f"{name}.json").read_text(encoding="utf-8"))
-        for folder in (smoke[0], reruns["nbval"][0] / "smoke")
+        for folder in (smoke[0], rerun[0][name] / "smoke")
     )
     assert {k: v for k, v in first.items() if not k.endswith("_seconds")} == {
         k: v for k, v in again.items() if not k.endswith("_seconds")
@@ -251,14 +261,6 @@ def test_a_single_wrong_character_is_noticed(smoke, tmp_path):
     code, out, _ = python(*nbval("nbval", [tmp_path / "altered.ipynb"]), cwd=tmp_path, outputs=tmp_path)
     assert code == 1 and outcome(out) == {"failed": 1, "passed": sum(c.cell_type == "code" for c in nb.cells) - 1}
     assert "Cell outputs differ" in out
-
-
-@slow
-def test_marked_cells_of_kept_notebooks_hold_with_other_parameters(reruns):
-    _, code, said = reruns["nbval-lax"]
-    assert code == 0, said
-    # One more cell a notebook than is kept: papermill's, with the smoke parameters.
-    assert outcome(said) == {"passed": sum(len(code_cells(notebook.path)) + 1 for notebook in SERIES.values())}
 
 
 @slow
