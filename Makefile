@@ -4,7 +4,7 @@ PY := .venv/bin/python
 
 .PHONY: run test e2e lint lab render reference bench lock clean
 
-run: .venv/ready            ## execute the six notebooks into outputs/latest/
+run: .venv/ready            ## execute the notebooks into outputs/latest/
 	$(PY) -m helpers.series $(ARGS)
 
 test: lint                  ## lint, unit tests, notebook contract, the series with smoke parameters, nbval

@@ -28,7 +28,7 @@ import numpy as np
 from helpers import paths
 from helpers.errors import UserError
 from helpers.lite import quiet_stderr
-from helpers.predict import Predictor, Reading, check_lines
+from helpers.predict import Predictor, Reading
 
 # Files in folders are looked at if they are named so. HEIC cannot be read yet; a row that says so beats silence.
 SUFFIXES = frozenset(
@@ -233,7 +233,7 @@ def write_strip(folder: Path, file: str, reading: Reading) -> None:
     digest = hashlib.blake2b(os.fsencode(file), digest_size=6).hexdigest()
     name = re.sub(r"[^\w.-]", "_", printable(Path(file).name))[:40]
     target, partial = (folder / f"{start}{name}-{digest}.png" for start in ("", ".partial-"))
-    _, encoded = cv2.imencode(".png", strip(reading))
+    _, encoded = cv2.imencode(".png", strip(reading, 640 if reading.characters else 160))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(encoded)
@@ -517,8 +517,6 @@ def _prepare(args: argparse.Namespace) -> tuple[list[str], list[Row], dict[str, 
     Returns the files to read, rows of problems with folders, the status of files read by an earlier run, and how
     many bytes of the CSV file are to be kept.
     """
-    if args.line:
-        check_lines()
     done, size = finished(args.csv) if args.csv else ({}, 0)
     if args.force:
         done, size = {}, 0

@@ -5,8 +5,6 @@ Many files and the command line are in helpers/batch.py. Explained in
 notebooks/06_custom_image_prediction.ipynb.
 """
 
-import functools
-import importlib
 import json
 import math
 import sys
@@ -14,16 +12,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from types import ModuleType
-from typing import NamedTuple
 
 import numpy as np
 
-from helpers import images, lite
+from helpers import images, lines, lite
 from helpers.errors import UserError
 
 LAST = "centred 28×28"  # the step that goes into the network
 LINE_DETAIL = 3000  # longest side in pixels at which a page of digits is read; one digit needs less
+UNKNOWN = 3.0  # log-odds of being a digit where a model has no threshold
 
 # What is fitted on validation data ----------------------------------------------------------------------------
 
@@ -147,14 +144,6 @@ def choose(logits: np.ndarray, prior: float) -> int:
 # Readings -----------------------------------------------------------------------------------------------------
 
 
-class Character(NamedTuple):
-    """One digit of a line: its text, its confidence 0..1, and its box (left, top, width, height) in pixels."""
-
-    text: str
-    confidence: float
-    box: tuple[int, int, int, int]
-
-
 @dataclass(frozen=True, eq=False)
 class Reading:
     """What was read in one picture."""
@@ -168,7 +157,7 @@ class Reading:
     score: float | None = None  # `digit_score`
     steps: images.Steps = field(default_factory=dict, repr=False)  # of the reading that was chosen
     candidates: list[images.Steps] = field(default_factory=list, repr=False)  # of all that were tried
-    characters: tuple[Character, ...] = field(default=(), repr=False)  # of a line
+    characters: tuple[lines.Character, ...] = field(default=(), repr=False)  # of a line
 
 
 class Predictor:
@@ -192,16 +181,14 @@ class Predictor:
         """Reads the digit in a picture: a path, the bytes of a file, or an array uint8, gray, RGB or RGBA.
 
         Whatever is wrong with the picture becomes the reading's status and reason. With `line` all digits are
-        read; raises UserError where this version cannot do that.
+        read: the text has a space between rows, the confidence is that of all characters together.
         """
-        if line:
-            check_lines()
         started = time.perf_counter()
         steps: images.Steps = {}
         try:
             picture = _picture(source, detail=LINE_DETAIL) if line else _picture(source)
             steps = {"picture": picture}
-            reading = find_lines().read(picture, self) if line else self._read_digit(picture)
+            reading = self._read_lines(picture) if line else self._read_digit(picture)
         except images.NoDigit as error:
             reading = Reading("rejected", reason=str(error), steps=steps)
         except UserError as error:
@@ -217,7 +204,7 @@ class Predictor:
         probabilities = softmax(logits[one], self.calibration.temperature)[0]
         score = float(digit_score(logits[one], features[one], self.calibration)[0])
         known = {"probabilities": probabilities, "score": score, "steps": steps, "candidates": candidates}
-        if (count := count_digits(picture, steps)) > 1:
+        if (count := lines.count_digits(picture, candidates, best, self.judge)) > 1:
             return Reading("rejected", reason=f"several digits ({count}): read them with --line", **known)
         # Not "score < threshold": with NaN nothing is sure, so it is refused.
         if not score >= self.calibration.threshold:
@@ -225,6 +212,27 @@ class Predictor:
             return Reading("rejected", reason=f"not a digit ({asked})", **known)
         digit = int(np.argmax(probabilities))
         return Reading("ok", text=str(digit), confidence=float(probabilities[digit]), **known)
+
+    def _read_lines(self, picture: np.ndarray) -> Reading:
+        """Reads all digits of a picture, uint8. Raises what `lines.read` raises."""
+        rows, steps = lines.read(picture, self.judge)
+        characters = tuple(character for row in rows for character in row)
+        text = " ".join("".join(character.text for character in row) for row in rows)
+        confidence = math.prod(character.confidence for character in characters)
+        return Reading("ok", text, confidence, steps=steps, characters=characters)
+
+    def judge(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What `lines.read` asks of images uint8 (N, 28, 28): calibrated probabilities (N, 10), and log-odds (N,).
+
+        The log-odds of being a digit are those of `digit_score` beyond the threshold; a model that was never
+        calibrated takes everything for a digit.
+        """
+        logits, features = self.network(x)
+        score, threshold = digit_score(logits, features, self.calibration), self.calibration.threshold
+        if self.calibration.score != "energy":  # energy is a logarithm already, the others are probabilities
+            score, threshold = (np.log(p + 1e-9) - np.log1p(1e-9 - p) for p in (score, max(0.0, threshold)))
+        likely = score - threshold if math.isfinite(threshold) else np.full(len(score), UNKNOWN)
+        return softmax(logits, self.calibration.temperature), likely
 
 
 def _picture(source: str | Path | bytes | np.ndarray, **detail: int) -> np.ndarray:
@@ -238,36 +246,6 @@ def _picture(source: str | Path | bytes | np.ndarray, **detail: int) -> np.ndarr
     if isinstance(source, (str, Path)):
         return images.read_image(source, **detail)
     raise UserError(f"A picture is a path, the bytes of a file or a uint8 array; this is {type(source).__name__}.")
-
-
-# Lines of digits ----------------------------------------------------------------------------------------------
-
-
-@functools.cache
-def find_lines() -> ModuleType | None:
-    """The module that reads lines, helpers.lines; None where this version has none.
-
-    It has `read(picture, predictor) -> Reading`, whose text and characters are those of the whole picture, and
-    `count_digits(picture, steps) -> int`, quick enough to ask for every picture of one digit.
-    """
-    try:
-        return importlib.import_module("helpers.lines")
-    except ModuleNotFoundError as error:
-        if error.name != "helpers.lines":
-            raise
-        return None
-
-
-def check_lines() -> None:
-    """Raises UserError where this version cannot read lines."""
-    if find_lines() is None:
-        raise UserError("Lines of digits (--line) cannot be read in this version: give pictures of one digit each.")
-
-
-def count_digits(picture: np.ndarray, steps: images.Steps) -> int:
-    """How many digits a picture shows, given the steps by which it was read; 1 where nobody can tell."""
-    lines = find_lines()
-    return lines.count_digits(picture, steps) if lines else 1
 
 
 if __name__ == "__main__":

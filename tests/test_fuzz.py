@@ -73,7 +73,9 @@ def test_the_whole_files_are_read():
 
 @CASES
 @given(
-    start=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a", b"BM", b"II*\0", b"RIFF", b"P6 "]),
+    start=st.sampled_from(
+        [b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a", b"BM", b"II*\0", b"RIFF", b"P6 "]
+    ),
     rest=st.binary(max_size=400),
 )
 def test_random_bytes(start, rest):

@@ -14,7 +14,6 @@ import sys
 import termios
 import threading
 import time
-import types
 import zlib
 from pathlib import Path
 
@@ -323,30 +322,6 @@ def test_what_is_no_picture_is_an_error_with_a_reason(predictor, source):
 def test_a_blank_page_is_rejected(predictor, level):
     reading = predictor.read(np.full((200, 150, 3), level, np.uint8))
     assert reading.status == "rejected" and reading.reason and reading.confidence is None
-
-
-def test_several_digits_and_lines_plug_in(predictor, monkeypatch, capsys):
-    character = predict.Character("7", 0.9, (1, 2, 3, 4))
-    lines = types.SimpleNamespace(
-        count_digits=lambda picture, steps: 3,
-        read=lambda picture, asker: predict.Reading("ok", "78", 0.8, characters=(character, character)),
-    )
-    monkeypatch.setattr(predict, "find_lines", lambda: lines)
-    reading = predictor.read(seven())
-    assert reading.status == "rejected" and "3" in reading.reason and "--line" in reading.reason
-    reading = predictor.read(seven(), line=True)
-    assert reading.text == "78" and reading.seconds > 0
-    assert batch.to_row("a.png", reading)["characters"][0] == {"text": "7", "confidence": 0.9, "box": (1, 2, 3, 4)}
-    monkeypatch.setattr(predict, "find_lines", lambda: None)
-    with pytest.raises(UserError, match="--line"):
-        predictor.read(seven(), line=True)
-    assert batch.main(["--line", "x.png"]) == 2
-    assert "--line" in capsys.readouterr().err
-
-
-def test_a_module_for_lines_keeps_its_contract():
-    module = predict.find_lines()
-    assert module is None or (callable(module.read) and callable(module.count_digits))
 
 
 # Finding files ------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The sample pictures are what data/make_samples.py makes, and what data/samples/labels.csv says."""
+"""The sample pictures are what data/make_samples.py and data/make_lines.py make, and what the CSV files beside them say."""
 
 import csv
 import sys
@@ -10,19 +10,20 @@ import pytest
 from helpers import data, images, paths
 
 sys.path.append(str(paths.DATA))  # a folder of files, not a package
+import make_lines  # noqa: E402
 import make_samples  # noqa: E402
 
 FOLDER = paths.DATA / "samples"
 
 
-def rows():
-    with open(FOLDER / "labels.csv", encoding="utf-8") as file:
+def rows(labels="labels.csv"):
+    with open(FOLDER / labels, encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
 def test_every_picture_has_a_label():
     files = {path.name for path in FOLDER.iterdir() if path.suffix in (".jpg", ".png")}
-    assert files == {row["file"] for row in rows()}
+    assert files == {row["file"] for row in rows() + rows("lines.csv")}
     assert {row["label"] for row in rows()} == set("0123456789")
     assert {row["condition"] for row in rows()} == set(make_samples.CONDITIONS)
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 1_500_000
@@ -39,6 +40,15 @@ def test_pictures_can_be_made_again():
         assert np.abs(kept.astype(int) - again).mean() < 6, name
         if picture.shape[2] == 3:  # one on its side in the file is upright again
             assert again.shape == picture.shape and np.abs(again.astype(int) - picture).mean() < 6, name
+
+
+def test_pictures_of_lines_can_be_made_again():
+    made = make_lines.samples()
+    assert [(row["file"], row["text"], row["condition"]) for row in rows("lines.csv")] == [row[:3] for row in made]
+    for name, text, _, picture in made:
+        kept = images.read_image(FOLDER / name)
+        assert kept.shape == picture.shape and np.abs(kept.astype(int) - picture).mean() < 6, name
+        assert set(text) <= set("0123456789 ") and (FOLDER / name).stat().st_size < 60_000
 
 
 def test_no_digit_with_a_wrong_label(monkeypatch):

@@ -1,0 +1,488 @@
+"""SIMULATED photographs of lines and pages of handwritten digits, with what they say. Used by benchmarks/lines.py.
+
+    python data/make_lines.py          makes the few that are in data/samples/; a second
+
+Nobody photographed these. Digits come from MNIST's TEST part only (from the training part where weights are fitted),
+traced and drawn as in make_samples.py, and are set in rows as people set them: postcodes, dates, amounts, telephone
+numbers, forms, pages. Figures on simulated pictures say which condition hurts, not how well real photographs are read.
+"""
+
+import csv
+import functools
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+for folder in (HERE, HERE.parent):  # run from anywhere, neither need be on the path
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+import make_samples  # noqa: E402
+
+from helpers import data  # noqa: E402
+
+SEED = 2024
+SAMPLES = ("postcode", "amount", "touching", "form", "photo", "page")
+LARGEST = 900  # longest side of a sample in pixels
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a picture shows. Colours are RGB, 0..255; lengths are fractions of a digit's height, unless said otherwise.
+
+    `says` is what kind of text is written, `rows` how many rows at most. `digit` is a digit's height in pixels and
+    `vary` by how much sizes differ. `gap` is the space between digits, `touch` the share of neighbours that touch or
+    overlap. `slope` is how much a row climbs, `wave` how much digits stray from it, `lean` how far all digits slant.
+    `shadow`, `gradient` are the light lost, 0..1. `paper_kind` is lines, squares (of side `square`), boxes, combs, box, underline or "".
+    `perspective` moves the corners by that share of the picture; `table` shows what the paper lies on. `quality` 0 is
+    no JPEG losses. `label` prints a word before each row, as forms do. `part` of MNIST is where the digits come from. A `tight` picture is cut out along its ink.
+    """
+
+    says: str = "digits"
+    part: str = "test"
+    label: bool = False
+    tight: bool = False
+    rows: int = 1
+    digit: float = 64
+    vary: float = 0.1
+    gap: float = 0.22
+    touch: float = 0.0
+    slope: float = 0.01
+    wave: float = 0.05
+    lean: float = 0.05
+    pen: float = 0.09
+    ink: tuple[float, ...] = (35, 35, 60)
+    paper: tuple[float, ...] = (238, 238, 233)
+    paper_kind: str = ""
+    square: float = 0.45
+    rule: tuple[float, ...] = (150, 175, 215)
+    grain: float = 0.05
+    texture: float = 2.0
+    gradient: float = 0.1
+    shadow: float = 0.0
+    perspective: float = 0.0
+    table: bool = False
+    margin: float = 0.6
+    blur: float = 0.8
+    noise: float = 3.0
+    quality: int = 88
+
+
+CONDITIONS = {
+    "postcode": Look("postcode"),
+    "telephone": Look("telephone"),
+    "amount": Look("amount"),
+    "date": Look("date"),
+    "letters": Look("letters"),
+    "touching": Look(touch=0.2),
+    "tight": Look(gap=0.06, touch=0.1, lean=0.12),
+    "wide gaps": Look(gap=0.9, wave=0.1),
+    "slanted": Look(slope=0.12, lean=0.2),
+    "thin pen": Look(pen=0.035, ink=(30, 40, 90)),
+    "pencil": Look(pen=0.05, ink=(125, 125, 128), grain=0.5, noise=4.0),
+    "marker": Look(pen=0.19, ink=(20, 20, 25), gap=0.3),
+    "coloured ink": Look(ink=(225, 75, 60), paper=(246, 240, 214)),
+    "light on dark": Look(ink=(232, 232, 225), paper=(44, 66, 54), grain=0.3, texture=4.0, gradient=0.25),
+    "ruled": Look(rows=3, paper_kind="lines", pen=0.07, ink=(25, 45, 130)),
+    "squared": Look(paper_kind="squares", pen=0.08),
+    "dark rules": Look(paper_kind="lines", rule=(70, 75, 95), pen=0.09, slope=0.02),
+    "underlined": Look(paper_kind="underline", rule=(35, 35, 60)),
+    "boxes": Look(paper_kind="boxes", gap=0.6, vary=0.06, rule=(120, 120, 130)),
+    "combs": Look(paper_kind="combs", gap=0.6, vary=0.06, rule=(60, 60, 70)),
+    "long box": Look(paper_kind="box", rule=(50, 50, 60)),
+    "form": Look("any", rows=3, paper_kind="box", label=True, rule=(60, 60, 70), ink=(30, 40, 130), pen=0.07),
+    "labels": Look("any", rows=2, label=True),
+    "cropped": Look(tight=True),
+    "cropped photo": Look(tight=True, rows=2, gradient=0.4, noise=8.0, paper=(200, 195, 180), quality=50),
+    "big squares": Look(paper_kind="squares", rule=(110, 140, 190), pen=0.06, square=0.8, rows=2),
+    "chalkboard": Look(
+        "any",
+        rows=3,
+        ink=(225, 225, 215),
+        paper=(40, 60, 50),
+        grain=0.5,
+        texture=10.0,
+        pen=0.12,
+        gradient=0.4,
+        noise=8.0,
+    ),
+    "wavy": Look(wave=0.16, vary=0.3, lean=0.15, slope=0.05),
+    "shadow": Look(shadow=0.5),
+    "noisy": Look(noise=20.0, texture=6.0),
+    "compressed": Look(quality=10, digit=44),
+    "blurred": Look(blur=3.5),
+    "small": Look(digit=22, blur=0.5, rows=2),
+    "large": Look(digit=420, rows=2, blur=1.5),
+    "rows": Look(rows=5, vary=0.2),
+    "sizes": Look(rows=4, vary=0.45, slope=0.04),
+    "page": Look("page", rows=10, digit=70, vary=0.12, touch=0.1, gap=0.25),
+    "page photo": Look(
+        "page", rows=10, digit=70, touch=0.08, shadow=0.35, perspective=0.05, table=True, margin=1.5, paper_kind="lines"
+    ),
+    "photo": Look("any", rows=3, shadow=0.35, perspective=0.06, table=True, margin=2.0, touch=0.08, noise=5.0),
+    "mixed": Look(),  # drawn anew for each picture, see `_mixed`
+}
+
+
+def simulate(condition: str, rng: np.random.Generator, part: str = "test") -> tuple[np.ndarray, str]:
+    """A simulated photograph and the digits in it: uint8 RGB (H, W, 3), and their rows with a space between rows.
+
+    `condition` is a key of CONDITIONS, `rng` the source of all chance, `part` "test" or "train".
+    """
+    look = _mixed(rng) if condition == "mixed" else CONDITIONS[condition]
+    look = replace(look, lean=rng.normal(-0.1, look.lean), digit=look.digit * rng.uniform(0.85, 1.2), part=part)
+    rows = [
+        _text(look.says, rng)
+        for _ in range(look.rows if look.rows < 3 else rng.integers(look.rows // 2, look.rows) + 1)
+    ]
+    lines = [_row(text, look, rng) for text in rows]
+    ink, printed = _set(lines, look, rng)
+    if look.tight:
+        left, top, wide, high = cv2.boundingRect((ink > 0.4).astype(np.uint8))
+        edge = round(0.08 * look.digit)
+        box = np.s_[max(0, top - edge) : top + high + edge, max(0, left - edge) : left + wide + edge]
+        ink, printed = ink[box], printed[box]
+    picture = _photograph(ink, printed, look, rng)
+    said = ["".join(c for c in text if c.isdigit()) for text in rows]
+    return picture, " ".join(row for row in said if row)
+
+
+def _mixed(rng: np.random.Generator) -> Look:
+    """A look drawn at random: each trouble is there in some pictures, and they come together as they may."""
+
+    def sometimes(share, value, otherwise):
+        return value if rng.random() < share else otherwise
+
+    paper = np.array(sometimes(0.5, (240, 240, 236), rng.uniform(150, 250, 3)))
+    ink = paper * rng.uniform(0.05, 0.55) + rng.uniform(-25, 25, 3)
+    rule = paper * rng.uniform(0.3, 0.9)
+    if rng.random() < 0.2:
+        ink, paper, rule = paper, ink, 0.7 * ink + 0.3 * paper
+    kind = sometimes(0.5, str(rng.choice(["lines", "squares", "boxes", "combs", "box", "underline"])), "")
+    return Look(
+        says="any",
+        rows=int(rng.choice([1, 1, 2, 4, 7])),
+        digit=float(np.exp(rng.uniform(np.log(28), np.log(150)))),
+        vary=rng.uniform(0.05, 0.3),
+        gap=0.6 if kind in ("boxes", "combs") else rng.uniform(0.1, 0.5),
+        touch=sometimes(0.4, 0.15, 0.0),
+        slope=sometimes(0.4, 0.08, 0.01),
+        wave=rng.uniform(0.02, 0.12),
+        lean=0.12,
+        pen=float(np.exp(rng.uniform(np.log(0.04), np.log(0.16)))),
+        ink=tuple(ink.clip(5, 250)),
+        paper=tuple(paper.clip(5, 250)),
+        rule=tuple(rule.clip(5, 250)),
+        paper_kind=kind,
+        grain=sometimes(0.3, 0.4, 0.05),
+        texture=rng.uniform(0, 6),
+        gradient=rng.uniform(0, 0.5),
+        shadow=sometimes(0.3, rng.uniform(0.2, 0.6), 0.0),
+        perspective=sometimes(0.4, 0.06, 0.0),
+        table=bool(rng.random() < 0.3),
+        margin=rng.uniform(0.1, 2),
+        label=bool(rng.random() < 0.2),
+        blur=rng.uniform(0.3, 1.5),
+        noise=rng.uniform(0, 10),
+        quality=int(rng.integers(20, 95)),
+    )
+
+
+# What is written ----------------------------------------------------------------------------------------------
+
+
+def _text(says: str, rng: np.random.Generator) -> str:
+    """A row's text: digits, and the signs . , - / : ( ) + ' and space, $ € £, or letters that resemble no digit."""
+
+    def d(count):
+        return "".join(str(n) for n in rng.integers(0, 10, count))
+
+    if says == "any":
+        says = str(rng.choice(["digits", "postcode", "telephone", "amount", "date"]))
+    if says == "postcode":
+        return d(5)
+    if says == "page":
+        return d(int(rng.integers(9, 13)))
+    if says == "telephone":
+        forms = (
+            f"({d(3)}) {d(3)}-{d(4)}",
+            f"+{d(2)} {d(3)} {d(6)}",
+            f"{d(4)}/{d(6)}",
+            f"{d(3)}-{d(4)}",
+            f"{d(2)} {d(2)} {d(2)} {d(2)}",
+        )
+        return str(rng.choice(forms))
+    if says == "amount":
+        forms = (
+            f"€ {d(3)},{d(2)}",
+            f"${d(2)}.{d(2)}",
+            f"£{d(1)},{d(3)}.{d(2)}",
+            f"{d(2)}'{d(3)}.{d(2)}",
+            f"{d(4)},{d(2)} €",
+            f"{d(3)}.-",
+        )
+        return str(rng.choice(forms))
+    if says == "date":
+        sign = str(rng.choice(list("./-")))
+        return sign.join((d(2), d(2), d(int(rng.choice([2, 4])))))
+    if says == "letters":
+        word = "".join(rng.choice(list("AEFHKMNRTWXhkmnpw"), int(rng.integers(2, 5))))
+        return str(rng.choice([f"{word} {d(4)}", f"{d(3)} {word}", f"{word}-{d(5)}"]))
+    return d(int(rng.integers(4, 10)))
+
+
+SIGNS = {  # polylines; x from 0, y from 0 (base line) to 1 (a digit's height)
+    ".": [[(0, 0.02), (0.02, 0)]],
+    ",": [[(0.06, 0.06), (0.06, -0.04), (0, -0.16)]],
+    "'": [[(0.05, 1.05), (0, 0.85)]],
+    "-": [[(0, 0.45), (0.35, 0.47)]],
+    ":": [[(0, 0.15), (0.02, 0.13)], [(0, 0.6), (0.02, 0.58)]],
+    "/": [[(0, -0.15), (0.5, 1.15)]],
+    "+": [[(0, 0.45), (0.5, 0.45)], [(0.25, 0.2), (0.25, 0.72)]],
+    "(": [[(0.2, 1.15), (0.06, 0.9), (0, 0.5), (0.06, 0.1), (0.2, -0.15)]],
+    ")": [[(0, 1.15), (0.14, 0.9), (0.2, 0.5), (0.14, 0.1), (0, -0.15)]],
+    "$": [[(0.5, 0.8), (0.25, 0.9), (0.03, 0.72), (0.25, 0.5), (0.5, 0.3), (0.27, 0.1), (0, 0.2)], [(0.25, 1.08), (0.25, -0.1)]],
+    "€": [[(0.6, 0.9), (0.4, 1.0), (0.18, 0.8), (0.12, 0.5), (0.18, 0.2), (0.4, 0), (0.6, 0.1)], [(0, 0.6), (0.45, 0.6)], [(0, 0.42), (0.42, 0.42)]],
+    "£": [[(0.5, 0.85), (0.38, 1), (0.22, 0.85), (0.25, 0.4), (0.2, 0.1), (0.05, 0.02), (0.55, 0.02)], [(0.05, 0.5), (0.4, 0.5)]],
+}  # fmt: skip
+
+
+def _sign(character: str, height: float, pen: float, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    """A sign or letter as ink, float (H, W) in 0..1, and how far its lower edge lies above the base line, in pixels."""
+    thick = max(1, round(pen * height))
+    big = 8 * thick + round(1.6 * height)
+    canvas = np.zeros((big, big), np.float32)
+    base = big - 4 * thick - round(0.25 * height)
+    if character in SIGNS:
+        for line in SIGNS[character]:
+            points = np.array(line, np.float32) * (height, -height) + (4 * thick, base)
+            points += rng.normal(0, 0.02 * height, points.shape) * (len(line) > 2)
+            cv2.polylines(canvas, [np.round(points * 16).astype(np.int32)], False, 1, thick, cv2.LINE_AA, 4)
+    else:
+        scale = height / 22 * (1 if character.isupper() else 0.9)
+        letter = np.zeros((big, big), np.uint8)
+        font = rng.choice((cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_SCRIPT_SIMPLEX))
+        cv2.putText(letter, character, (4 * thick, base), int(font), scale, 255, thick, cv2.LINE_AA)
+        canvas = letter.astype(np.float32) / 255
+    left, top, wide, high = cv2.boundingRect((canvas > 0.4).astype(np.uint8))
+    return canvas[top : top + high, left : left + wide], base - (top + high)
+
+
+WORDS = ("Tel.", "Date", "Name", "Amount", "Paid", "Mark", "Phone", "Year", "Ref.")
+
+
+def _print_word(word: str, height: float) -> np.ndarray:
+    """A printed word as ink, float (H, W) in 0..1, its capitals `height` pixels high."""
+    thick, canvas = max(1, round(0.09 * height)), np.zeros((round(2 * height) + 4, round(6 * height) + 8), np.uint8)
+    at = 4, round(1.4 * height)
+    cv2.putText(canvas, word, at, cv2.FONT_HERSHEY_DUPLEX, height / 22, 255, thick, cv2.LINE_AA)
+    left, top, wide, high = cv2.boundingRect(canvas)
+    return canvas[top : top + high, left : left + wide].astype(np.float32) / 255
+
+
+def _row(text: str, look: Look, rng: np.random.Generator) -> np.ndarray:
+    """A written row as ink: float (H, W) in 0..1, cut to its ink but for half a digit's height above and below."""
+    height = look.digit * rng.uniform(1 - look.vary, 1 + look.vary)
+    pen = look.pen * look.digit / height if look.pen else 0
+    high = round(2.2 * height)
+    canvas = np.zeros((high, round(height * (6 + 1.6 * len(text)))), np.float32)
+    x, before, pitch = height * 0.5, " ", look.paper_kind in ("boxes", "combs")
+    if look.label:
+        word = _print_word(str(rng.choice(WORDS)), height * rng.uniform(0.4, 0.7))
+        top = round(1.6 * height) - word.shape[0]
+        canvas[top : top + word.shape[0], round(x) : round(x) + word.shape[1]] = word
+        x += word.shape[1] + height * rng.uniform(0.4, 0.9)
+    for character in text:
+        if character == " " and not pitch:
+            x += rng.uniform(0.4, 0.8) * height
+            before = " "
+            continue
+        if character.isdigit():
+            glyph = _digit(character, height * rng.uniform(1 - look.vary / 2, 1 + look.vary / 2), pen, look, rng)
+            above = height * rng.normal(0, look.wave)
+        else:
+            glyph, above = _sign(character, height, pen, rng)
+        top = int(np.clip(1.6 * height - above - glyph.shape[0], 0, high - glyph.shape[0]))
+        start = round(x)
+        if pitch:
+            start = round(x + (1.15 * height - glyph.shape[1]) / 2 + rng.normal(0, 0.06) * height)
+            x += 1.15 * height
+        elif before.isdigit() and character.isdigit():
+            space = look.gap * height * rng.uniform(0.4, 1.6)
+            start = _push(canvas, glyph, top, height, rng.random() < look.touch, space, rng)
+        elif before != " ":
+            start += round(rng.uniform(0.12, 0.3) * height)
+        start = max(0, min(start, canvas.shape[1] - glyph.shape[1]))
+        place = canvas[top : top + glyph.shape[0], start : start + glyph.shape[1]]
+        np.maximum(place, glyph, out=place)
+        x, before = x if pitch else start + glyph.shape[1], character
+    return canvas[:, : round(x + height * 0.5)]
+
+
+def _push(canvas, glyph, top, height, touching, space, rng) -> int:
+    """The column at which a digit starts so that its ink keeps `space` to what is there, or touches it by a little."""
+    there, new = canvas[top : top + glyph.shape[0]] > 0.4, glyph > 0.4
+    right = np.where(there.any(1), there.shape[1] - 1 - there[:, ::-1].argmax(1), -(10**6))
+    left = np.where(new.any(1), new.argmax(1), 10**6)
+    fits = int((right - left).max()) + 1  # the ink just meets
+    if touching:
+        return max(fits - round(rng.uniform(0.01, 0.08) * height), 0)
+    edge = int(np.flatnonzero((canvas > 0.4).any(0)).max()) + 1
+    return round(max(fits + 2 + 0.5 * space, edge - 0.15 * height + space * 0.5))
+
+
+def _digit(character: str, height: float, pen: float, look: Look, rng: np.random.Generator) -> np.ndarray:
+    """A digit of MNIST's test part as ink, float (H, W) in 0..1, cut to its box."""
+    stroke = make_samples._trace(rng.choice(_digits(look.part)[int(character)]), pen)
+    stroke = np.pad(stroke, ((0, 0), (120, 120)))
+    # One hand slants all its digits alike: most of the slant of each digit's own writer is taken away.
+    moments = cv2.moments(stroke)
+    lean = look.lean - 0.7 * np.clip(moments["mu11"] / moments["mu02"], -0.7, 0.7)
+    shear = np.float32([[1, lean, -lean * stroke.shape[0] / 2], [0, 1, 0]])
+    stroke = cv2.warpAffine(stroke, shear, stroke.shape[::-1])
+    left, top, wide, high = cv2.boundingRect((stroke > 0.5).astype(np.uint8))
+    stroke = stroke[top : top + high, left : left + wide]
+    # People write a flat digit lower, but not as much as MNIST's longest side would have it.
+    scale = height / max(high, 0.8 * wide)
+    size = max(1, round(wide * scale)), max(1, round(high * scale))
+    return cv2.resize(stroke, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+
+
+@functools.cache
+def _digits(part: str) -> tuple[np.ndarray, ...]:
+    """The images of each class in a part of MNIST but for those whose label is known to be wrong: uint8 (N, 28, 28)."""
+    mnist = data.load()
+    if part == "train":
+        return tuple(mnist.x_train[mnist.y_train == digit] for digit in range(10))
+    sure = np.delete(np.arange(len(mnist.y_test)), data.KNOWN_LABEL_ERRORS)
+    return tuple(mnist.x_test[sure[mnist.y_test[sure] == digit]] for digit in range(10))
+
+
+# The page and the camera --------------------------------------------------------------------------------------
+
+
+def _set(lines: list[np.ndarray], look: Look, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Rows set on a page: the ink and the printed lines, each float (H, W) in 0..1."""
+    edge = round(look.margin * look.digit)
+    steep = [rng.normal(0, look.slope) for _ in lines]
+    common = rng.normal(0, look.slope)
+    width = max(line.shape[1] for line in lines) + 2 * edge
+    fall = max(round((abs(common) + 0.03) * width), 4)
+    height = sum(line.shape[0] for line in lines) + 2 * edge + 2 * fall
+    ink, printed = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
+    top = edge + fall
+    thin = max(1, round(look.digit / 40))
+    for line, own in zip(lines, steep, strict=True):
+        slope = common + (own if len(lines) == 1 else 0.2 * own)
+        left = edge + int(rng.uniform(0, width - 2 * edge - line.shape[1] + 1) * (rng.random() < 0.5))
+        turn = np.float32([[1, 0, left], [slope, 1, top]])
+        turned = cv2.warpAffine(line, turn, (width, height))
+        np.maximum(ink, turned, out=ink)
+        unit = line.shape[0] / 2.2
+        _print(printed, look, (left, top + slope * left, line.shape[1], unit), slope, thin)
+        top += round(line.shape[0] * rng.uniform(0.72, 0.95))
+    if look.paper_kind in ("lines", "squares"):
+        step = look.digit * (1.6 if look.paper_kind == "lines" else look.square)
+        for at in np.arange(rng.uniform(0, step), height, step):
+            cv2.line(printed, (0, round(at)), (width, round(at + 0.3 * common * width)), 1, thin, cv2.LINE_AA)
+        for at in np.arange(rng.uniform(0, step), width, step) if look.paper_kind == "squares" else ():
+            cv2.line(printed, (round(at), 0), (round(at - 0.3 * common * height), height), 1, thin, cv2.LINE_AA)
+    return ink[: min(height, top + edge + fall + round(0.6 * look.digit))], printed[
+        : min(height, top + edge + fall + round(0.6 * look.digit))
+    ]
+
+
+def _print(printed: np.ndarray, look: Look, place: tuple, slope: float, thin: int) -> None:
+    """Draws the form into which one row is written, in place: boxes, combs, a long box or an underline."""
+    left, top, wide, unit = place
+
+    def line(x1, y1, x2, y2):
+        points = [(round(x), round(top + y + slope * (x - left))) for x, y in ((x1, y1), (x2, y2))]
+        cv2.line(printed, *points, 1, thin, cv2.LINE_AA)
+
+    start, end = left + 0.5 * unit, left + wide - 0.5 * unit
+    if look.paper_kind in ("boxes", "combs"):
+        up = 0.32 if look.paper_kind == "boxes" else 1.3
+        for x in np.arange(start, end + 2, 1.15 * unit):
+            line(x, up * unit, x, 1.84 * unit)
+        line(start, 1.84 * unit, end, 1.84 * unit)
+        if look.paper_kind == "boxes":
+            line(start, up * unit, end, up * unit)
+    elif look.paper_kind == "box":
+        around = start - 0.4 * unit, end + 0.4 * unit, 0.22 * unit, 1.95 * unit
+        x1, x2, y1, y2 = around
+        for points in ((x1, y1, x2, y1), (x1, y2, x2, y2), (x1, y1, x1, y2), (x2, y1, x2, y2)):
+            line(*points)
+    elif look.paper_kind == "underline":
+        line(start, 1.7 * unit, end, 1.7 * unit)
+
+
+def _photograph(ink: np.ndarray, printed: np.ndarray, look: Look, rng: np.random.Generator) -> np.ndarray:
+    """Ink on paper under uneven light, seen by a camera: uint8 RGB."""
+    height, width = ink.shape
+    side = max(height, width)
+
+    def clouds(grain):
+        return make_samples._clouds(side, grain, rng)[:height, :width, None]
+
+    page = np.full((height, width, 3), look.paper, np.float32) + look.texture * (2 * clouds(3) - 1)
+    page += 0.85 * printed[..., None] * (np.array(look.rule, np.float32) - page)
+    shown = ink[..., None] * (1 - look.grain * clouds(2))
+    page += shown * (np.array(look.ink, np.float32) + rng.uniform(-10, 10) - page)
+    x, y = np.meshgrid(np.linspace(-1, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32))
+    light = 1 - look.gradient * (0.5 + 0.5 * (x * np.cos(a := rng.uniform(0, 7)) + y * np.sin(a)) / 1.42)
+    if look.shadow:
+        beyond = x * np.cos(a := rng.uniform(0, 7)) + y * np.sin(a) - rng.uniform(-0.3, 0.3)
+        soft = np.exp(rng.uniform(np.log(0.004), np.log(0.1)))
+        light *= 1 - look.shadow / (1 + np.exp(-np.clip(beyond / soft, -60, 60)))
+    table = np.array(((96, 66, 44), (60, 60, 66), (176, 140, 100), (205, 205, 200))[rng.integers(4)], np.float32)
+    if look.perspective or look.table:
+        corners = np.float32([[0, 0], [width, 0], [width, height], [0, height]])
+        moved = corners + rng.uniform(-1, 1, (4, 2)).astype(np.float32) * look.perspective * min(side, 2 * height)
+        edge = 0.25 * look.digit if look.table else 0
+        moved = (moved - moved.min(0)) + edge
+        size = tuple(int(n) for n in np.ceil(moved.max(0) + edge))
+        view = cv2.getPerspectiveTransform(corners, moved)
+        border = table if look.table else np.array(look.paper)
+        kind = cv2.BORDER_CONSTANT if look.table else cv2.BORDER_REPLICATE
+        page = cv2.warpPerspective(page, view, size, borderMode=kind, borderValue=border.tolist())
+        light = cv2.resize(light, size)
+    page *= light[..., None]
+    page = cv2.GaussianBlur(page, (0, 0), max(0.01, look.blur))
+    page += rng.normal(0, look.noise, page.shape).astype(np.float32)
+    page = np.clip(page, 0, 255).astype(np.uint8)
+    return np.ascontiguousarray(make_samples._compress(page, look.quality)) if look.quality else page
+
+
+# Samples ------------------------------------------------------------------------------------------------------
+
+
+def samples() -> list[tuple[str, str, str, np.ndarray]]:
+    """The pictures of lines in data/samples/: (file name, text, condition, picture)."""
+    made = []
+    for i, condition in enumerate(SAMPLES, 1):
+        picture, text = simulate(condition, np.random.default_rng([SEED, i]))
+        scale = min(1.0, LARGEST / max(picture.shape))
+        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        made.append((f"line_{i}_{condition}.jpg", text, condition, picture))
+    return made
+
+
+def main() -> None:
+    """Writes the pictures and lines.csv into data/samples/."""
+    rows = samples()
+    for name, _, _, picture in rows:
+        cv2.imwrite(str(make_samples.FOLDER / name), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 75])
+    with open(make_samples.FOLDER / "lines.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("file", "text", "condition"))
+        writer.writerows(row[:3] for row in rows)
+    print(f"{len(rows)} pictures in data/samples/")
+
+
+if __name__ == "__main__":
+    main()
