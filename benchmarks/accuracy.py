@@ -8,14 +8,14 @@ chosen by the accuracy on validation images; the test images are looked at once 
 import argparse
 import dataclasses
 import functools
-import statistics
 import sys
 from pathlib import Path
+from statistics import fmean, stdev
 
 import numpy as np
 
-from helpers import data, images, models, paths, recipes, runs
-from helpers.notebook import quiet_stderr
+from helpers import data, evaluation, images, models, paths, recipes, runs
+from helpers.lite import quiet_stderr
 from helpers.reference import SPLIT_SEED, VALIDATION
 
 FILE = paths.REFERENCE / "accuracy.json"
@@ -167,7 +167,10 @@ def main() -> int:
     for group in args.only:
         print(f"\n{group:40} {'parameters':>10} {'validation':>18} {'test':>18}")
         for name, entry in results.get(group, {}).items():
-            cells = [spread([row[f"{part}_accuracy"] for row in entry["seeds"]]) for part in ("val", "test")]
+            cells = []
+            for part in ("val", "test"):
+                values = [row[f"{part}_accuracy"] for row in entry["seeds"]]
+                cells.append(evaluation.spread(fmean(values), stdev(values) if len(values) > 1 else None))
             print(f"{name:40} {entry['seeds'][0]['parameters']:10,} {cells[0]:>18} {cells[1]:>18}")
     return 0
 
@@ -180,12 +183,6 @@ def plain(recipe: recipes.Recipe) -> dict:
     else:
         name = network.__name__
     return dataclasses.asdict(recipe) | {"network": name}
-
-
-def spread(values: list[float]) -> str:
-    """Mean ± standard deviation in percent."""
-    sd = f" ± {100 * statistics.stdev(values):.3f}" if len(values) > 1 else ""
-    return f"{100 * statistics.fmean(values):.3f}{sd}"
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import time
 import numpy as np
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from helpers import data, lite, paths, predict, rejection, runs
+from helpers import data, evaluation, lite, nondigits, paths, predict, rejection, runs
 from helpers.errors import UserError
 
 COLUMNS = ("max_softmax", "energy", "gate", "held out")
@@ -42,11 +42,11 @@ def auroc(digits: dict, others: dict) -> dict[str, float]:
     return {name: float(roc_auc_score(truth, np.concatenate([digits[name], others[name]]))) for name in others}
 
 
-def family(name: str, digits: rejection.Digits, network, count: int) -> tuple[np.ndarray, np.ndarray]:
+def family(name: str, digits: nondigits.Digits, network, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Images of a family as arrays, and as read in pictures: two of uint8 (N, 28, 28)."""
     rng = np.random.default_rng([SEED, *name.encode()])
-    draw, whole = rejection.FAMILIES[name]
-    plain = rejection.negatives(name, count, digits, rng)
+    draw, whole = nondigits.FAMILIES[name]
+    plain = nondigits.negatives(name, count, digits, rng)
     if whole:
         pictures = (draw(rng, digits) for _ in range(count // 4))
     else:
@@ -57,9 +57,9 @@ def family(name: str, digits: rejection.Digits, network, count: int) -> tuple[np
 def by_family(network, calibration: predict.Calibration, size: int, count: int) -> tuple[dict, dict, dict]:
     """Tables of AUROC for arrays and pictures, and the scores of all digits and of all others, pooled."""
     mnist = data.load()
-    digits = rejection.Digits(mnist.x_test, mnist.y_test)
+    digits = nondigits.Digits(mnist.x_test, mnist.y_test)
     part, _ = data.split(mnist.x_train, mnist.y_train, 6000, 0)
-    material = rejection.Digits(*part)
+    material = nondigits.Digits(*part)
     positive = rejection.digit_examples(network, material, size, seed=0)
     negative = rejection.other_examples(network, material, size, seed=0)
     rng = np.random.default_rng(SEED)
@@ -67,7 +67,7 @@ def by_family(network, calibration: predict.Calibration, size: int, count: int) 
     shown = {"array": mnist.x_test, "picture": rejection.read(rejection.photographed(chosen, rng), network)}
     tables = {"array": {}, "picture": {}}
     pooled = []
-    for name in rejection.FAMILIES:
+    for name in nondigits.FAMILIES:
         without = rejection.train(positive, np.concatenate([x for other, x in negative.items() if other != name]))
         for way, x in zip(shown, family(name, digits, network, count), strict=True):
             if len(x):
@@ -84,8 +84,8 @@ def coverage(network, calibration: predict.Calibration) -> dict[str, float]:
     """Accuracy on the share of MNIST test digits of which the network is most confident."""
     mnist = data.load()
     probabilities = predict.softmax(network(mnist.x_test)[0], calibration.temperature)
-    right = (probabilities.argmax(axis=1) == mnist.y_test)[np.argsort(-probabilities.max(axis=1), kind="stable")]
-    return {str(share): float(right[: round(share * len(right))].mean()) for share in (1.0, 0.99, 0.97, 0.95, 0.9)}
+    curve = evaluation.risk_coverage(probabilities.max(axis=1), probabilities.argmax(axis=1) == mnist.y_test)
+    return {str(share): evaluation.accuracy_at_coverage(curve, share) for share in (1.0, 0.99, 0.97, 0.95, 0.9)}
 
 
 def main() -> int:

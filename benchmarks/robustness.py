@@ -16,7 +16,7 @@ import numpy as np
 
 from helpers import data, evaluation, images, paths, recipes, reference, robustness, runs
 from helpers.errors import UserError
-from helpers.notebook import quiet_stderr
+from helpers.lite import quiet_stderr
 
 EPOCHS = {"report": 10, "keras.io": 15}  # as published
 ADAPTED = 500  # images at a time whose statistics batch normalisation takes over

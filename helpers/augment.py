@@ -39,6 +39,7 @@ class RandomAffine(layers.Layer):
         height, width = images.shape[1:3]
 
         def draw(limit):
+            """A number for each image, from -limit to limit."""
             return keras.random.uniform((n,), -limit, limit, seed=self.generator)
 
         angle = draw(self.rotation * math.pi / 180)
@@ -164,6 +165,7 @@ def smooth_basis(height: int, width: int, grid: int) -> np.ndarray:
     """How far each of grid × grid control points moves each pixel: Gaussian bumps that add up to 1, (grid², H·W)."""
 
     def along(size):
+        """How much each control point counts at each pixel of a side, (grid, size)."""
         spacing = (size - 1) / (grid - 1)
         centres = np.arange(grid)[:, None] * spacing
         bumps = np.exp(-0.5 * ((np.arange(size) - centres) / (0.6 * spacing)) ** 2)
@@ -187,6 +189,7 @@ def sample(images, rows, columns):
     corner = ops.cast(top * (width + 2) + left, "int32")
 
     def at(offset):
+        """The pixels that lie `offset` after the corner, (N, H·W, C)."""
         return ops.take_along_axis(padded, ops.expand_dims(corner + offset, -1), axis=1)
 
     above = at(0) * (1 - right) + at(1) * right
@@ -280,6 +283,7 @@ def prepare(front: keras.Sequential) -> Callable:
     """A stack of the RandomChange layers here as a function of images and a seed, for an input pipeline."""
 
     def change(images, seed):
+        """All layers in turn; every chance follows from the seed alone."""
         chance = Chance(seed)
         for layer in front.layers:
             images = layer.change(images, Chance(chance.next()))

@@ -71,10 +71,12 @@ def _walk(top: str, skip: Path | None, problems: list[Row]) -> Iterator[str]:
     seen: set[tuple[int, int]] = set()
 
     def refused(error: OSError) -> None:
+        """Notes a folder that may not be opened."""
         reason = f"The folder cannot be opened ({error.strerror})."
         problems.append(to_row(str(Path(error.filename)), Reading("error", reason=reason)))
 
     def is_new(folder: str) -> bool:
+        """Whether a folder was not searched before: links may lead back to one."""
         try:
             entry = os.stat(folder)
         except OSError as error:
@@ -330,6 +332,7 @@ def work() -> None:
     cv2.setNumThreads(1)
 
     def answer(value: object) -> None:
+        """Sends a value to the parent, one line of JSON."""
         print(json.dumps(value), file=answers, flush=True)
 
     options = json.loads(sys.stdin.readline())
@@ -541,6 +544,7 @@ def _output(args: argparse.Namespace, files: list[str], size: int) -> Iterator[C
         print(f"{'file':<{width}}  status    text  confidence  seconds  reason")
 
     def put(row: Row) -> None:
+        """Writes a row wherever rows are wanted."""
         if results:
             results.write(row)
         if args.json:

@@ -44,7 +44,7 @@ OPTIONS = {
 
 def run_search(settings: dict, host=None):
     """Loads the data and runs the search that `settings` describe, as notebook 04 does; returns the tuner."""
-    from helpers.notebook import quiet_stderr
+    from helpers.lite import quiet_stderr
 
     with quiet_stderr():
         import keras
@@ -196,11 +196,15 @@ def _add_services(server: grpc.Server, chief: Chief) -> None:
     from keras_tuner.src.distribute.oracle_chief import OracleServicer
 
     def end(context, sentence):
+        """Ends the search and tells the worker why."""
         chief.failure = sentence
         context.abort(grpc.StatusCode.FAILED_PRECONDITION, sentence)
 
     class Servicer(OracleServicer):
+        """KerasTuner's calls, with care for workers that were lost."""
+
         def CreateTrial(self, request, context):
+            """A trial to try, first of all those that lost workers left."""
             chief.release_lost()
             try:
                 response = super().CreateTrial(request, context)
@@ -217,12 +221,14 @@ def _add_services(server: grpc.Server, chief: Chief) -> None:
             return response
 
         def UpdateTrial(self, request, context):
+            """Takes in metrics, unless another has finished the trial meanwhile."""
             trial = chief.oracle.trials[request.trial_id]
             if trial.status == "COMPLETED":  # by another, while this worker was thought lost
                 return protos.get_service().UpdateTrialResponse(trial=trial.to_proto())
             return super().UpdateTrial(request, context)
 
         def EndTrial(self, request, context):
+            """Takes in the end of a trial, once."""
             trial = chief.oracle.trials[request.trial.trial_id]
             if trial.status != "COMPLETED":
                 try:

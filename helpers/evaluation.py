@@ -143,6 +143,7 @@ def temperature(logits: np.ndarray, y_true: np.ndarray) -> float:
     """
 
     def log_loss(log_t: float) -> float:
+        """The log loss with the temperature exp(log_t)."""
         scaled = logits / np.exp(log_t)
         return float(np.mean(logsumexp(scaled, axis=1) - scaled[np.arange(len(y_true)), y_true]))
 

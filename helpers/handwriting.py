@@ -91,10 +91,15 @@ def _draw(form: list[tuple], rng: np.random.Generator) -> np.ndarray:
     for kind, *points in form:
         points = np.array(points) + rng.normal(0, shake, (len(points), 2)) - 0.5
         if kind == "curve":
-            # By the distance between points, so that the curve does not overshoot at short ones.
-            along = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
-            points = CubicSpline(along, points)(np.linspace(0, along[-1], 40))
+            points = curve(points)
         pixels = (points @ hand.T * 0.6 + 0.5) * SIDE
         cv2.polylines(canvas, [np.round(pixels * 16).astype(np.int32)], False, 255, pen, cv2.LINE_AA, shift=4)
     left, top, width, height = cv2.boundingRect(canvas)
     return centre_of_mass(fit_box(canvas[top : top + height, left : left + width]))
+
+
+def curve(points: np.ndarray, count: int = 40) -> np.ndarray:
+    """A smooth line through points (N, 2) that differ from one to the next, N ≥ 2: (count, 2)."""
+    # By the distance between points, so that the curve does not overshoot at short ones.
+    along = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+    return CubicSpline(along, points)(np.linspace(0, along[-1], count))

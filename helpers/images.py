@@ -120,6 +120,11 @@ def to_grayscale(picture: np.ndarray) -> np.ndarray:
     # What is finer than a fifth of the picture: strokes, not the light's slow change.
     around = max(pixels.shape) // 5 + 1
     detail = (cv2.GaussianBlur(pixels, (0, 0), 1) - cv2.blur(pixels, (around, around))).reshape(-1, 3)
+    return along_colour(picture, detail)
+
+
+def along_colour(picture: np.ndarray, detail: np.ndarray) -> np.ndarray:
+    """RGB to gray along the direction in colour space in which `detail`, of shape (N, 3), varies most."""
     _, directions = np.linalg.eigh(detail.T @ detail)
     weights = directions[:, -1] / np.abs(directions[:, -1]).sum()
     weights *= 1 if weights.sum() >= 0 else -1  # bright stays bright
@@ -131,17 +136,24 @@ def to_grayscale(picture: np.ndarray) -> np.ndarray:
 def polarity_evidence(gray: np.ndarray) -> float:
     """How sure it is that the ink is darker than the paper: 1 certainly, -1 certainly brighter, 0 no idea.
 
+    By `thin_and_dark`. Beyond the picture's edge its outermost pixels go on: so a strip of table counts as wide; a
+    shadow is wide, and counts for neither.
+    """
+    reach = 27
+    page = cv2.copyMakeBorder(resize(gray, 64), reach, reach, reach, reach, cv2.BORDER_REPLICATE)
+    return thin_and_dark(page, (3, 5, 9, 15, 21, 27), reach)
+
+
+def thin_and_dark(page: np.ndarray, sizes: tuple[int, ...], margin: int = 0) -> float:
+    """Whether what is thin in a gray page is dark: 1, or bright: -1. `margin` pixels at the edges do not count.
+
     Ink is thinner than the paper between strokes. A closing takes away dark things narrower than its kernel, an opening
     bright ones: compares the energy that each takes, for kernels of growing size (a granulometry by morphological
-    top-hats), a small one counting more, as the area of what it takes is small too. Beyond the picture's edge its
-    outermost pixels go on: so a strip of table counts as wide; a shadow is wide, and counts for neither.
+    top-hats), a small one counting more, as the area of what it takes is small too.
     """
-    small = resize(gray, 64)
-    reach = 27
-    page = cv2.copyMakeBorder(small, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
-    inner = np.s_[reach:-reach, reach:-reach]
+    inner = np.s_[margin : page.shape[0] - margin, margin : page.shape[1] - margin]
     dark = bright = 0.0
-    for size in (3, 5, 9, 15, 21, 27):
+    for size in sizes:
         kernel = np.ones((size, size), np.uint8)
         dark += cv2.norm(cv2.morphologyEx(page, cv2.MORPH_BLACKHAT, kernel)[inner], cv2.NORM_L2SQR) / size**2
         bright += cv2.norm(cv2.morphologyEx(page, cv2.MORPH_TOPHAT, kernel)[inner], cv2.NORM_L2SQR) / size**2
@@ -327,7 +339,7 @@ def candidates(picture: np.ndarray, limit: int = 4) -> list[Steps]:
     gone; readings that end in nearly the same 28×28 count as one. A classifier's evidence may choose among them.
     Raises UserError if the array is no picture, NoDigit if no digit is found in it.
     """
-    picture = _check_picture(picture)
+    picture = check_picture(picture)
     longest = max(picture.shape[:2])
     if longest <= TINY:
         readings = _read_tiny(picture)
@@ -338,12 +350,12 @@ def candidates(picture: np.ndarray, limit: int = 4) -> list[Steps]:
     for reading in readings:
         last = reading.steps["centred 28×28"]
         plausible = reading.doubt < readings[0].doubt + MARGIN
-        if plausible and all(_difference(last, other["centred 28×28"]) > 0.2 for other in different):
+        if plausible and all(difference(last, other["centred 28×28"]) > 0.2 for other in different):
             different.append(reading.steps)
     return different[:limit]
 
 
-def _difference(one: np.ndarray, other: np.ndarray) -> float:
+def difference(one: np.ndarray, other: np.ndarray) -> float:
     """How far two images differ: 0 the same, 1 no ink in common."""
     return cv2.norm(one, other, cv2.NORM_L1) / max(1.0, float(one.sum()) + float(other.sum()))
 
@@ -541,7 +553,7 @@ def change_stroke(wide: np.ndarray) -> np.ndarray:
     return crop(thinner) if thinner.any() else wide
 
 
-def _check_picture(picture: np.ndarray) -> np.ndarray:
+def check_picture(picture: np.ndarray) -> np.ndarray:
     """The array itself if it is a uint8 picture, gray or RGB; UserError otherwise."""
     picture = np.asarray(picture)
     shape_fits = picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 3)

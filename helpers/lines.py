@@ -91,7 +91,7 @@ def read(picture: np.ndarray, judge: Judge) -> tuple[list[list[Character]], imag
     Boxes are in the picture's own pixels, rows without digits are left out. Raises NoDigit if there is no digit at
     all, UserError if the array is no picture.
     """
-    picture = images._check_picture(picture)
+    picture = images.check_picture(picture)
     found = find(picture, judge)
     rows = [[_character(guess, picture, found.scale) for guess in row] for row in found.digits if row]
     if not rows:
@@ -458,7 +458,7 @@ def count_digits(picture: np.ndarray, candidates: list[images.Steps], chosen: in
     except NoDigit:
         return 1
     # What passes for a digit as a whole is one, whatever its parts resemble; one of several is found among them.
-    whole = judge(alone[None])[1][0] > 0 and all(images._difference(alone, g.image) > 0.4 for g in digits)
+    whole = judge(alone[None])[1][0] > 0 and all(images.difference(alone, g.image) > 0.4 for g in digits)
     sure = [g for g in digits if g.probabilities.max() * g.posterior >= SURE and g.likely > 0 and g.high > 0.6]
     return 1 if whole else max(1, len(sure))
 

@@ -1,7 +1,7 @@
 """A trained network from a file, behind one interface: `network(x)` returns logits and features.
 
 LiteRT (.tflite) answers within milliseconds of process start; Keras (.keras) is the way where LiteRT is missing.
-Explained in notebooks/08_edge_deployment.ipynb.
+Explained in notebooks/06_custom_image_prediction.ipynb.
 """
 
 import importlib.util
@@ -137,7 +137,10 @@ def _sentence(error: Exception) -> str:
 
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Sends what C++ libraries write to file descriptor 2 nowhere: LiteRT and TensorFlow greet there."""
+    """Sends what C++ libraries write to file descriptor 2 nowhere; Python's own exceptions still surface.
+
+    LiteRT and TensorFlow greet there, TensorFlow while it is imported, before any of its log settings count.
+    """
     try:
         saved = os.dup(2)
     except OSError:  # closed: nobody would see it anyway

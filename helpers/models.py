@@ -96,8 +96,8 @@ def reference_cnn(
 def tiny_cnn(filters: tuple[int, ...] = (8, 16, 16, 16, 16), num_classes: int = 10, fused: bool = False) -> keras.Model:
     """A network of 1,930 parameters: separable convolutions, one filter a map and then a mixture of the maps.
 
-    Such a pair costs 9 + F weights a map instead of 9 F (Sifre, 2014; Chollet, "Xception", 2017). Explained in
-    notebooks/07_faster_and_better.ipynb.
+    Such a pair costs 9 + F weights a map instead of 9 F (Sifre, 2014; Chollet, "Xception", 2017). Trained by
+    benchmarks/accuracy.py.
     """
     first, *others = filters
     inputs = keras.Input((28, 28, 1))
@@ -118,6 +118,7 @@ def local_contrast(images, window: int = 7):
     """
 
     def mean(x):
+        """The mean of the window around each pixel."""
         return layers.AveragePooling2D(window, strides=1, padding="same", dtype="float32")(x)
 
     difference = layers.Subtract(dtype="float32")([images, mean(images)])
@@ -171,7 +172,7 @@ def multiplications(model: keras.Model) -> int:
     """
     total = 0
     for layer in model.layers:
-        if isinstance(layer, layers.Conv2D):
+        if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
             total += math.prod(layer.output.shape[1:3]) * math.prod(layer.kernel.shape)
         elif isinstance(layer, layers.Dense):
             total += math.prod(layer.kernel.shape)

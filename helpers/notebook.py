@@ -1,13 +1,11 @@
 """The one set-up call of every notebook."""
 
-import os
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 
 from helpers import parameters, plots
+from helpers.lite import quiet_stderr
 from helpers.runs import Run
 
 
@@ -34,19 +32,3 @@ def setup(name: str, namespace: dict[str, object], keras: bool = True) -> Run:
         # Several networks in one notebook are no mistake, but TensorFlow warns of tracing each of them.
         tf.get_logger().setLevel("ERROR")
     return run
-
-
-@contextmanager
-def quiet_stderr() -> Iterator[None]:
-    """Sends what C++ libraries write to file descriptor 2 nowhere; Python's own exceptions still surface.
-
-    TensorFlow prints notes about the processor while it is imported, before any of its log settings count.
-    """
-    saved = os.dup(2)
-    try:
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-            yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)

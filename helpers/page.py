@@ -83,11 +83,7 @@ def to_gray(picture: np.ndarray) -> np.ndarray:
         return picture
     pixels = picture.astype(np.float32)
     detail = (cv2.GaussianBlur(pixels, (0, 0), 1) - cv2.blur(pixels, (31, 31)))[::2, ::2].reshape(-1, 3)
-    _, directions = np.linalg.eigh(detail.T @ detail)
-    weights = directions[:, -1] / np.abs(directions[:, -1]).sum()
-    weights *= 1 if weights.sum() >= 0 else -1
-    offset = -255 * weights[weights < 0].sum()
-    return cv2.transform(picture, np.append(weights, offset)[None].astype(np.float32))
+    return images.along_colour(picture, detail)
 
 
 def polarity_evidence(gray: np.ndarray) -> float:
@@ -95,13 +91,7 @@ def polarity_evidence(gray: np.ndarray) -> float:
 
     As `images.polarity_evidence`, with kernels of the size of a page's strokes.
     """
-    small = images.resize(gray, min(640, max(gray.shape)))
-    dark = bright = 0.0
-    for size in (5, 9, 15, 25, 41):
-        kernel = np.ones((size, size), np.uint8)
-        dark += cv2.norm(cv2.morphologyEx(small, cv2.MORPH_BLACKHAT, kernel), cv2.NORM_L2SQR) / size**2
-        bright += cv2.norm(cv2.morphologyEx(small, cv2.MORPH_TOPHAT, kernel), cv2.NORM_L2SQR) / size**2
-    return (dark - bright) / max(dark + bright, 1e-9)
+    return images.thin_and_dark(images.resize(gray, min(640, max(gray.shape))), (5, 9, 15, 25, 41))
 
 
 def flatten(bright: np.ndarray, side: int, dark_ink: bool) -> np.ndarray:

@@ -94,10 +94,10 @@ def grad_cam(model: keras.Model, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     maps = tf.concat([front(x[start : start + BATCH], training=False) for start in range(0, len(x), BATCH)], axis=0)
     with tf.GradientTape() as tape:
         tape.watch(maps)
-        answer = maps
+        logits = maps
         for layer in opened.layers[last + 1 :]:
-            answer = layer(answer)
-        chosen = tf.gather(answer, y, batch_dims=1)
+            logits = layer(logits)
+        chosen = tf.gather(logits, y, batch_dims=1)
     weights = tf.reduce_mean(tape.gradient(chosen, maps), axis=(1, 2), keepdims=True)
     coarse = tf.nn.relu(tf.reduce_sum(weights * maps, axis=-1)).numpy()
     side = x.shape[2], x.shape[1]

@@ -24,8 +24,8 @@ class Recipe:
     network: builds the uncompiled model; takes num_classes and fused. warp, stroke, patch, noise: the settings of
     augment's layers of that name; an empty one leaves the layer out. drawn: how many digits `handwriting` adds to the
     training images, as a share of them. averaging: momentum of an exponential moving average of the weights, which
-    the network keeps at the end; 0 for none. half: compute in bfloat16 where this processor
-    gains from it (see `fastest_precision`).
+    the network keeps at the end; 0 for none. half: compute in bfloat16 where this processor gains from it (see
+    `fastest_precision`).
     """
 
     network: Callable[..., keras.Model]
@@ -111,7 +111,7 @@ def train(
             weight_decay=recipe.weight_decay,
             use_ema=recipe.averaging > 0,
             ema_momentum=recipe.averaging or 0.99,
-        ),  # fmt: skip
+        ),
         label_smoothing=recipe.label_smoothing,
         checkpoint=checkpoint,
         seed=seed,

@@ -19,7 +19,7 @@ import numpy as np
 
 from helpers import data, images, paths, recipes, rejection, runs
 from helpers.errors import UserError
-from helpers.notebook import quiet_stderr
+from helpers.lite import quiet_stderr
 
 VALIDATION = 6000
 SPLIT_SEED = 0  # one split for all seeds: they differ in weights, order and augmentation, not in what they may see
@@ -122,19 +122,13 @@ def write(recipe: recipes.Recipe, results: list[dict], folder: Path, target: Pat
     )
 
 
-def open_network(model):
-    """The model with what lies before its softmax as outputs: a dictionary of `logits` and `features`."""
-    import keras
-
-    outputs = {name: model.get_layer(name).output for name in ("logits", "features")}
-    return keras.Model(model.inputs, outputs)
-
-
 def export(model, file: Path) -> None:
     """Writes the model for LiteRT, with the named outputs `logits` (N, 10) and `features` (N, F), any N."""
+    from helpers import probe  # here, because it imports TensorFlow
+
     with tempfile.TemporaryDirectory() as folder, quiet_stderr():
         made = Path(folder) / "model.tflite"
-        open_network(model).export(made, format="litert", verbose=False)
+        probe.open_network(model).export(made, format="litert", verbose=False)
         with runs.atomic(file) as partial:
             shutil.copyfile(made, partial)
 

@@ -9,7 +9,6 @@ import hashlib
 import json
 import re
 import shutil
-import statistics
 import string
 import sys
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import nbformat
 
-from helpers import exercises, paths, runs, series
+from helpers import evaluation, exercises, paths, runs, series
 from helpers.errors import UserError
 
 KEPT_CELL_METADATA = ("tags", "slideshow", "jupyter")
@@ -142,16 +141,10 @@ SHIPPED = (("shipped network, test accuracy", "test_accuracy"), ("… scikit-lea
 def shipped_results() -> Iterator[tuple[str, float, str]]:
     """Label, accuracy and mean ± sd over seeds, from what the shipped network scored."""
     made = runs.read_json(paths.REFERENCE / "digits.json")
-
-    def spread(rows, metric):
-        values = [100 * row[metric] for row in rows]
-        if len(values) < 2:
-            return "not measured"
-        return f"{statistics.fmean(values):.2f} ± {statistics.stdev(values):.2f}% ({len(values)} seeds)"
-
     [shipped] = [row for row in made["seeds"] if row["seed"] == made["shipped_seed"]]
     for label, metric in SHIPPED:
-        yield label, shipped[metric], spread(made["seeds"], metric)
+        mean_sd = evaluation.spread(made["mean"][metric], (made["sd"] or {}).get(metric))
+        yield label, shipped[metric], f"{mean_sd}% ({len(made['seeds'])} seeds)"
 
 
 def _over_seeds(seeds: dict | None, notebook: str, metric: str, label: str, metrics: dict) -> dict | None:

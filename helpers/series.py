@@ -166,8 +166,11 @@ def execute(notebook: Notebook, run: str, values: dict[str, object]) -> float:
     try:
         papermill.execute_notebook(
             str(notebook.path), str(working), parameters=mine, progress_bar=sys.stderr.isatty(), kernel_name="python3",
-            # A kernel's own log (TCP without encryption, the interrupt that ends it) is noise; errors come back as outputs.
-            extra_arguments=["--log-level=CRITICAL"],
+            # A kernel's own log (TCP without encryption, what its end interrupts) is noise; errors come back as outputs.
+            extra_arguments=[
+                "--log-level=CRITICAL",
+                "--IPKernelApp.exec_lines=__import__('logging').getLogger('tornado').setLevel('CRITICAL')",
+            ],
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         working.replace(failed)

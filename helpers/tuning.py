@@ -85,6 +85,7 @@ def search(
         num_classes = train[1].shape[1]
 
         def hypermodel(hp):
+            """The network with these hyperparameters."""
             return build_model(hp, num_classes)
 
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns that many networks are traced; that's meant
@@ -170,9 +171,11 @@ class _OneFile:
     """
 
     def get_state(self):
+        """KerasTuner's state of the oracle, and that of each trial."""
         return super().get_state() | {"trials": [trial.get_state() for trial in self.trials.values()]}
 
     def save(self):
+        """Writes the whole state."""
         write_json(self._get_oracle_fname(), self.get_state())
 
     def _save_trial(self, trial):
@@ -199,6 +202,7 @@ class _Bayesian(_OneFile, kt.oracles.BayesianOptimizationOracle):
     """Values where a Gaussian process, fitted to the trials so far, promises most."""
 
     def populate_space(self, trial_id):
+        """Values for the next trial."""
         # KerasTuner doesn't save this generator: a resumed search would leave an uninterrupted one's path.
         self._random_state = np.random.RandomState(self.seed + len(self.trials))
         # The matrices are tiny, so threads only wait for each other; that a scale hits its bound is no news.
@@ -215,6 +219,7 @@ class _Hyperband(_OneFile, kt.oracles.HyperbandOracle):
         self.budget = budget
 
     def populate_space(self, trial_id):
+        """Values for the next trial, or the end of the search where it would exceed the budget."""
         before = copy.deepcopy((self._brackets, self._current_bracket, self._current_iteration))
         response = super().populate_space(trial_id)
         if response["status"] == "RUNNING":

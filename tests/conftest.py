@@ -1,4 +1,4 @@
-"""What all tests share: no test writes into the project's own outputs, and the slow ones come last."""
+"""What all tests share: no test writes into the project's own outputs, and the slow ones have their place."""
 
 import os
 import signal
@@ -33,6 +33,7 @@ def arrays():
     }
 
 
-def pytest_collection_modifyitems(items):
-    """Cheap tests first: a mistake shows in seconds, not after the series has run."""
-    items.sort(key=lambda item: item.get_closest_marker("series") is not None)
+def pytest_collection_modifyitems(config, items):
+    """Cheap tests first: a mistake shows in seconds. In two processes the series first: it takes one of them to the end."""
+    beside = hasattr(config, "workerinput")
+    items.sort(key=lambda item: (item.get_closest_marker("series") is not None) != beside)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from helpers import data, images, lite, models, paths, recipes, reference, runs
+from helpers import data, images, lite, models, paths, probe, recipes, reference, runs
 
 SHIPPED = paths.REFERENCE / "digits.keras"
 
@@ -47,7 +47,7 @@ def test_it_is_small_and_needs_nothing_but_keras():
 def test_the_lite_file_answers_as_the_keras_file_does(network):
     x = data.load().x_test[:300]
     logits, features = lite.load(paths.REFERENCE / "digits.tflite")(x)
-    expected = reference.open_network(network).predict(images.to_input(x), verbose=0)
+    expected = probe.open_network(network).predict(images.to_input(x), verbose=0)
     np.testing.assert_allclose(logits, expected["logits"], atol=1e-3)
     np.testing.assert_allclose(features, expected["features"], atol=1e-3)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from helpers import data, lite, paths, predict, rejection, runs
+from helpers import data, lite, nondigits, paths, predict, rejection, runs
 from helpers.errors import UserError
 
 UNSEEN = ("scribbles", "shapes", "hatching")
@@ -27,7 +27,7 @@ def parts():
 def small(network, parts):
     """A gate fitted in seconds, that never saw three of the families."""
     with pytest.MonkeyPatch.context() as patch:
-        known = {name: how for name, how in rejection.FAMILIES.items() if name not in UNSEEN}
+        known = {name: how for name, how in nondigits.FAMILIES.items() if name not in UNSEEN}
         patch.setattr(rejection, "FAMILIES", known)
         (x, y), (x_val, y_val) = parts
         return rejection.fit(network, (x[:3000], y[:3000]), (x_val[:1000], y_val[:1000]), size=600)
@@ -35,7 +35,7 @@ def small(network, parts):
 
 @pytest.fixture(scope="module")
 def digits(parts):
-    return rejection.Digits(*(array[-1000:] for array in parts[1]))  # of the validation part
+    return nondigits.Digits(*(array[-1000:] for array in parts[1]))  # of the validation part
 
 
 def rng(seed=1):
@@ -47,10 +47,7 @@ def auroc(digits, others):
 
 
 def drawn(name, digits, count=60):
-    return rejection.negatives(name, count, digits, rng())
-
-
-# The gate -----------------------------------------------------------------------------------------------------
+    return nondigits.negatives(name, count, digits, rng())
 
 
 def test_families_never_seen_are_told_apart_better_than_by_softmax(network, small, digits):
@@ -77,7 +74,7 @@ def test_the_shipped_gate_refuses_few_digits_and_most_else(network, parts, digit
     assert 0.001 < np.mean(validation < calibration.threshold) <= 0.01
     pictures = rejection.read(rejection.photographed(digits.x[:60], rng()), network)
     assert len(pictures) >= 58 and np.mean(score(pictures) < calibration.threshold) <= 0.05
-    for name in rejection.FAMILIES:
+    for name in nondigits.FAMILIES:
         assert auroc(validation, score(drawn(name, digits, 40))) > 0.95, name
 
 
@@ -126,36 +123,6 @@ def test_too_few_digits_are_one_sentence(network, parts, few):
     arguments |= {"training": {"part": short}, "validation": {"validation": short}, "size": {"size": 9}}[few]
     with pytest.raises(UserError, match="at least 50"):
         rejection.fit(network, **arguments)
-
-
-# What is no digit ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", rejection.FAMILIES)
-def test_families_are_pictures_that_differ_and_that_chance_repeats(name, digits):
-    x = drawn(name, digits, 20)
-    assert x.shape == (20, 28, 28) and x.dtype == np.uint8
-    np.testing.assert_array_equal(x, drawn(name, digits, 20))
-    assert len({image.tobytes() for image in x}) >= 15
-    if not rejection.FAMILIES[name][1]:
-        assert (x.max(axis=(1, 2)) > 100).all() and (x == 0).mean() > 0.4  # ink on black, as in MNIST
-
-
-def test_matched_intensities_are_those_of_the_digit(digits):
-    photograph = rejection.negatives("photographs", 1, digits, rng())[0]
-    matched = rejection.match_intensities(photograph, digits.x[0], rng())
-    np.testing.assert_array_equal(np.sort(matched, axis=None), np.sort(digits.x[0], axis=None))
-
-
-def test_characters_that_may_be_digits_are_left_out():
-    assert not rejection.is_clear("DejaVuSans", "|") and not rejection.is_clear("DejaVuSans", "О")  # Cyrillic
-    assert rejection.is_clear("DejaVuSans", "Ж") and rejection.is_clear("DejaVuSans", "#")
-    assert not set("O½①²٣") & {c for kind in ("scripts", "symbols") for _, c in rejection.characters(kind)}
-
-
-def test_photographs_come_with_the_packages():
-    found = rejection.photographs()
-    assert len(found) > 100 and all(p.ndim == 2 and p.dtype == np.uint8 for p in found)
 
 
 def test_a_refusal_says_why_in_one_sentence():
