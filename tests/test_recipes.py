@@ -31,7 +31,9 @@ def test_fused_normalisation_is_keras_normalisation():
         np.testing.assert_allclose(fused.get_weights()[3], plain.get_weights()[3], rtol=3e-3)
 
 
-@pytest.mark.parametrize("builder, size", [(models.fast_cnn, 17_434), (models.reference_cnn, 280_234)])
+@pytest.mark.parametrize(
+    "builder, size", [(models.fast_cnn, 17_434), (models.reference_cnn, 280_234), (models.tiny_cnn, 1_930)]
+)
 def test_networks_have_their_published_size_and_exchange_weights(builder, size):
     plain, fused = builder(), builder(fused=True)
     assert plain.count_params() == fused.count_params() == size
