@@ -36,11 +36,12 @@ ABLATION = {
     "with averaged weights": dataclasses.replace(SHORT, averaging=0.99),
     "in float32": dataclasses.replace(SHORT, half=False),
 }
-# Small networks cannot learn by heart: they get more time, hardly any augmentation, and no decay of their weights.
+# Small networks cannot learn by heart: they get more time, a higher learning rate, hardly any augmentation, and no
+# decay of their weights.
 LITTLE = recipes.Recipe(
     models.tiny_cnn,
-    epochs=20,
-    peak=0.1,
+    epochs=30,
+    peak=0.4,
     weight_decay=0.0,
     warp={"rotation": 7.0, "shift": 0.04, "zoom": 0.08, "slant": 5.0, "elastic": 0.0},
 )
@@ -48,7 +49,8 @@ LITTLE = recipes.Recipe(
 
 def narrow(*filters: int) -> recipes.Recipe:
     """The recipe of the reference network with so many filters, without local contrast."""
-    return dataclasses.replace(LITTLE, network=functools.partial(models.reference_cnn, filters=filters, local=False))
+    network = functools.partial(models.reference_cnn, filters=filters, local=False)
+    return dataclasses.replace(LITTLE, network=network, batch_size=256, peak=0.6)
 
 
 FRONTIER = {"2,000": LITTLE, "10,000": narrow(8, 12, 22), "35,000": narrow(16, 24, 40)}
