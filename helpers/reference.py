@@ -103,14 +103,15 @@ def write(recipe: recipes.Recipe, results: list[dict], folder: Path, target: Pat
             shutil.copyfile(source, partial)
         export(model, target / "digits.tflite")
         rejection.calibrate(target, *data.split(dataset.x_train, dataset.y_train, VALIDATION, SPLIT_SEED))
+    scores = [name for name in best if name not in ("seed", "epochs")]
     settings = dataclasses.asdict(recipe) | {"network": recipe.network.__name__}
     runs.write_json(
         target / "digits.json",
         {
             "shipped_seed": best["seed"],
             "parameters": model.count_params(),
-            "mean": {name: statistics.fmean(row[name] for row in results) for name in results[0]},
-            "sd": {name: statistics.stdev(row[name] for row in results) for name in results[0]}
+            "mean": {name: statistics.fmean(row[name] for row in results) for name in scores},
+            "sd": {name: statistics.stdev(row[name] for row in results) for name in scores}
             if len(results) > 1
             else None,
             "seeds": results,
