@@ -54,9 +54,9 @@ def test_an_ensemble_is_chosen_on_validation_images(benchmark, outputs):
     assert benchmark.main(["--only", "members"]) == 0
     found = runs.read_json(benchmark.FILE)["ensemble"]
     names = [(row["name"], row["networks"], row["moved"]) for row in found["rows"]]
-    assert ("all and members", 3, True) in names and ("reference, seed 1", 1, False) in names
+    assert ("seeds and members", 3, True) in names and ("seed 1", 1, False) in names
     assert found["chosen"]["val_accuracy"] == max(row["val_accuracy"] for row in found["rows"])
-    shipped, untrained = (next(row for row in found["rows"] if row["name"] == f"reference, seed {n}") for n in (0, 1))
+    shipped, untrained = (next(row for row in found["rows"] if row["name"] == f"seed {n}") for n in (0, 1))
     assert untrained["test_accuracy"] < 0.5 < 0.98 < shipped["test_accuracy"]
 
 
