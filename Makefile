@@ -34,7 +34,7 @@ lock: .venv/ready           ## refresh constraints.txt
 	$(PY) -m uv pip compile --quiet --universal --upgrade --python-version 3.11 --no-header --no-emit-index-url --no-annotate requirements.txt -o constraints.txt
 
 clean:                      ## remove the environment and all runs but the reference
-	rm -rf .venv outputs/latest outputs/smoke outputs/reference-training outputs/accuracy
+	rm -rf .venv outputs/latest outputs/smoke outputs/reference-training outputs/accuracy outputs/peers
 
 # The interpreter is tried, not only looked up: a name on the path may be a shim that runs nothing.
 .venv/ready: requirements.txt constraints.txt pyproject.toml

@@ -9,6 +9,7 @@ import argparse
 import dataclasses
 import functools
 import sys
+import time
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -53,7 +54,14 @@ def narrow(*filters: int) -> recipes.Recipe:
     return dataclasses.replace(LITTLE, network=network, batch_size=256, peak=0.6)
 
 
-FRONTIER = {"2,000": LITTLE, "10,000": narrow(8, 12, 22), "35,000": narrow(16, 24, 40)}
+# The peers by name.
+FRONTIER = {
+    "report": "report",
+    "keras.io": "keras.io",
+    "2,000": LITTLE,
+    "10,000": narrow(8, 12, 22),
+    "35,000": narrow(16, 24, 40),
+}
 # The ensemble's members beside the seeds of the reference: they see other images or are built in another way, so that
 # they fail elsewhere.
 MEMBERS = {
@@ -73,13 +81,18 @@ def parts():
     return train, validation, (dataset.x_test, dataset.y_test)
 
 
-def measure(recipe: recipes.Recipe, seed: int, file: Path, size: int) -> dict:
-    """Trains once on `size` images, scores on validation and test images, and saves the network as `file`."""
+def measure(recipe: recipes.Recipe | str, seed: int, file: Path, size: int) -> dict:
+    """Trains a recipe or a peer once on `size` images, scores it, and saves the network as `file`."""
     train, validation, test = parts()
     part = data.subset(*train, size, SPLIT_SEED)
-    state = file.with_suffix(".npz")
-    model, _, seconds = recipes.train(recipe, part, seed, checkpoint=state)
-    found = {"seed": seed, "train_seconds": seconds, "parameters": model.count_params()}
+    state, start = file.with_suffix(".npz"), time.perf_counter()
+    if isinstance(recipe, str):
+        import peers  # in this folder; imports Keras
+
+        model = peers.trained(recipe, seed, part)
+    else:
+        model, _, _ = recipes.train(recipe, part, seed, checkpoint=state)
+    found = {"seed": seed, "train_seconds": time.perf_counter() - start, "parameters": model.count_params()}
     for name, (x, y) in {"val": validation, "test": test}.items():
         found[f"{name}_accuracy"] = float(np.mean(answers(model, x).argmax(axis=1) == y))
     with runs.atomic(file) as partial:
@@ -174,8 +187,10 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def plain(recipe: recipes.Recipe) -> dict:
-    """A recipe as JSON."""
+def plain(recipe: recipes.Recipe | str) -> dict | str:
+    """A recipe as JSON; a peer is its name."""
+    if isinstance(recipe, str):
+        return recipe
     network = recipe.network
     if isinstance(network, functools.partial):
         name = network.func.__name__ + str(sorted(network.keywords.items()))

@@ -1,9 +1,10 @@
 """The networks and recipes that benchmarks compare with, rebuilt from their published descriptions."""
 
 import keras
+import numpy as np
 from keras import layers
 
-from helpers import models
+from helpers import images, models, paths, runs
 
 
 def keras_io() -> keras.Model:
@@ -29,4 +30,26 @@ def report() -> keras.Model:
     """The student report's network, trained as it was: Adam, batch 128, 10 epochs."""
     model = models.report_cnn()
     model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+NETWORKS = {"report": (report, 10), "keras.io": (keras_io, 15)}  # and their epochs, as published
+
+
+def trained(name: str, seed: int, part: tuple[np.ndarray, np.ndarray], epochs: int | None = None) -> keras.Model:
+    """A peer trained on `part` (images uint8 (N, 28, 28), labels), as published unless `epochs` says otherwise.
+
+    It is kept in outputs/peers/ and not trained again for the same number of images.
+    """
+    build, published = NETWORKS[name]
+    epochs = epochs or published
+    file = paths.outputs() / "peers" / f"{name}-{epochs}-epochs-{len(part[0])}-images-seed-{seed}.keras"
+    if file.exists():
+        return keras.models.load_model(file)
+    keras.utils.set_random_seed(seed)
+    model = build()
+    x, y = images.to_input(part[0]), keras.utils.to_categorical(part[1])
+    model.fit(x, y, batch_size=128, epochs=epochs, verbose=0)
+    with runs.atomic(file) as partial:
+        model.save(partial)
     return model

@@ -2,7 +2,7 @@
 
 Side by side on the test images: the student report's network and keras.io's, trained here as published, and the
 reference network, in the seeds that `make reference` keeps, or the shipped one alone. Writes
-outputs/reference/robustness.json after each network; trained peers stay in outputs/robustness/, so an interrupted
+outputs/reference/robustness.json after each network; trained peers stay in outputs/peers/, so an interrupted
 measurement goes on. About a quarter of an hour a seed on two cores. Nothing is chosen here: temperatures are fitted
 on validation images, corruptions are the benchmark's. Explained in notebooks/05_evaluation.ipynb.
 """
@@ -18,7 +18,7 @@ from helpers import data, evaluation, images, paths, recipes, reference, robustn
 from helpers.errors import UserError
 from helpers.lite import quiet_stderr
 
-EPOCHS = {"report": 10, "keras.io": 15}  # as published
+PEERS = ("report", "keras.io")
 ADAPTED = 500  # images at a time whose statistics batch normalisation takes over
 ROWS = ("mean", "mean_unseen", "lowest")
 
@@ -60,7 +60,7 @@ def networks(args):
     import keras
 
     for seed in range(args.seeds):
-        for name in EPOCHS:
+        for name in PEERS:
             yield name, seed, peer(name, seed, args)
     kept = paths.outputs() / "reference-training"
     files = {seed: kept / f"{recipes.REFERENCE.epochs}-epochs-seed-{seed}.keras" for seed in range(args.seeds)}
@@ -71,21 +71,10 @@ def networks(args):
 
 def peer(name: str, seed: int, args):
     """A peer, trained as published unless that is done."""
-    import keras
-    import peers  # in this folder
+    import peers  # in this folder; imports Keras
 
-    epochs = args.epochs or EPOCHS[name]
-    file = paths.outputs() / "robustness" / f"{name}-{epochs}-epochs-{args.train_size}-images-seed-{seed}.keras"
-    if file.exists():
-        return keras.models.load_model(file)
-    keras.utils.set_random_seed(seed)
     (x, y), _ = split()
-    x, y = data.subset(x, y, args.train_size, seed)
-    model = {"report": peers.report, "keras.io": peers.keras_io}[name]()
-    model.fit(images.to_input(x), keras.utils.to_categorical(y), batch_size=128, epochs=epochs, verbose=0)
-    with runs.atomic(file) as partial:
-        model.save(partial)
-    return model
+    return peers.trained(name, seed, data.subset(x, y, args.train_size, seed), args.epochs)
 
 
 def split():
