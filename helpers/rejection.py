@@ -201,5 +201,7 @@ def save(folder: Path, found: Gate, temperature: float = 1.0, **notes: str) -> N
 
 
 if __name__ == "__main__":  # fits the shipped network's gate anew, without training it
+    from helpers.reference import SPLIT_SEED, VALIDATION  # here, since that module imports this one
+
     mnist = data.load()
-    calibrate(paths.REFERENCE, *data.split(mnist.x_train, mnist.y_train, 6000, 0))
+    calibrate(paths.REFERENCE, *data.split(mnist.x_train, mnist.y_train, VALIDATION, SPLIT_SEED))

@@ -60,6 +60,20 @@ def test_an_ensemble_is_chosen_on_validation_images(benchmark, outputs):
     assert untrained["test_accuracy"] < 0.5 < 0.98 < shipped["test_accuracy"]
 
 
+def test_without_the_reference_networks_one_sentence_says_so(benchmark, capsys):
+    assert benchmark.main(["--only", "members"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("Error: ") and "make reference" in said and "Traceback" not in said
+
+
+def test_a_member_whose_network_is_gone_is_trained_again(benchmark, outputs):
+    benchmark.main(["--only", "members"])
+    file = next(benchmark.FOLDER.glob("members-*.keras"))
+    file.unlink()
+    benchmark.main(["--only", "members"])
+    assert file.exists() and len(runs.read_json(benchmark.FILE)["members"]["other"]["seeds"]) == 1
+
+
 def test_a_moved_image_is_moved_by_half_a_pixel(benchmark):
     seen = []
 
