@@ -2,8 +2,8 @@
 
 Trains each recipe with several seeds and writes outputs/reference/accuracy.json after every one of them; what is
 there already is not trained again, so an interrupted measurement goes on. Some four hours on two cores, of which the
-small networks take two and a half. Everything is chosen by the accuracy on validation images; the test images only score what
-stands in the tables. The ensembles also need the networks of `make reference`.
+small networks take two and a half. Everything is chosen by the accuracy on validation images; the test images only
+score what stands in the tables. The ensembles also need the networks of `make reference`.
 """
 
 import argparse
@@ -73,7 +73,6 @@ MEMBERS = {
     ),
 }
 GROUPS = {"frontier": (FRONTIER, 5), "members": (MEMBERS, 1), "ablation": (ABLATION, 3)}
-CORNERS = ((1, 1), (1, -1), (-1, 1), (-1, -1))  # where test-time augmentation moves an image, by half a pixel
 
 
 def network_file(group: str, name: str, seed: int) -> Path:
@@ -115,14 +114,10 @@ def measure(recipe: recipes.Recipe | str, seed: int, file: Path, size: int) -> d
 def answers(model, x: np.ndarray, moved: bool = False) -> np.ndarray:
     """Class probabilities (N, 10) of images uint8 (N, 28, 28).
 
-    With `moved`, the mean of five answers: for the images, and for them moved by half a pixel towards each corner.
+    With `moved`, the mean of five answers: for the images, and for their `half_pixel_moves`.
     """
     x = images.to_input(x)
-    views = [x]
-    if moved:
-        for down, right in CORNERS:
-            below = x + np.roll(x, down, axis=1)
-            views.append((below + np.roll(below, right, axis=2)) / 4)
+    views = [x, *images.half_pixel_moves(x)] if moved else [x]
     return np.mean([model.predict(view, batch_size=1000, verbose=0) for view in views], axis=0)
 
 

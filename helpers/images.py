@@ -46,6 +46,7 @@ __all__ = [
     "crop",
     "fit_box",
     "flatten_alpha",
+    "half_pixel_moves",
     "ink_is_dark",
     "keep_strokes",
     "normalise_stroke",
@@ -311,6 +312,22 @@ def centre_of_mass(digit: np.ndarray, field: int = FIELD) -> np.ndarray:
     left = int(np.clip(round(field / 2 - column), 0, field - width))
     canvas[top : top + height, left : left + width] = digit
     return canvas
+
+
+def half_pixel_moves(x: np.ndarray) -> np.ndarray:
+    """Images (N, H, W), or with channels, moved by half a pixel towards each corner: (4, N, H, W), of the same type.
+
+    A moved pixel is the mean of four. What comes in from outside is 0. Networks that see the same digit in such
+    views err on other images each time, so their mean errs less (test-time augmentation; Krizhevsky and others,
+    "ImageNet classification with deep convolutional neural networks", 2012). Explained in
+    notebooks/07_faster_and_better.ipynb.
+    """
+    height, width = x.shape[1:3]
+    wide = np.pad(x.astype(np.float32), ((0, 0), (1, 1), (1, 1)) + ((0, 0),) * (x.ndim - 3))
+    columns = wide[:, :, :-1] + wide[:, :, 1:]
+    means = (columns[:, :-1] + columns[:, 1:]) / 4  # at the corners of pixels: (N, H + 1, W + 1)
+    moved = [means[:, row : row + height, column : column + width] for row in (0, 1) for column in (0, 1)]
+    return (np.round(moved) if np.issubdtype(x.dtype, np.integer) else np.stack(moved)).astype(x.dtype)
 
 
 # The pipeline -------------------------------------------------------------------------------------------------

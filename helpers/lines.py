@@ -33,7 +33,7 @@ WIDEST = 1.7  # a digit is at most so many times as wide as its row is high
 TOGETHER = 6  # at most so many pieces make a digit
 DOUBT = 0.25  # evidence of polarity (-1 to 1) below which both are tried
 LIMIT = 3000  # ways to make digits of pieces that are tried in one picture
-NUMBER = 3.0  # log-odds of being digits that the characters of a number have on average, at least
+NUMBER = 1.0  # log-odds of being digits that the characters of a number have on average, at least
 REFUSED = -4.0  # what a character counts that was left out
 SURE = 0.8  # confidence from which on a digit is counted, and drawn as sure
 WEIGHTS = paths.REFERENCE / "line_weights.json"
@@ -273,7 +273,7 @@ def make_guesses(page: Page, rows: list[Row]) -> list[list[Guess]]:
 
 
 def _guess(page: Page, row: Row, first: int, last: int) -> Guess | None:
-    """Some pieces as one digit; None where they are too wide, too small or too far apart."""
+    """Some pieces as one digit; None where they are too wide, too small, too far apart, or hold too little ink."""
     pieces = row.pieces[first:last]
     left, top, right, bottom = extent(pieces)
     wide, high = right - left, bottom - top
@@ -288,10 +288,14 @@ def _guess(page: Page, row: Row, first: int, last: int) -> Guess | None:
     y, x = max(0, top - 2), max(0, left - 2)
     around = page.ink[y : bottom + 2, x : right + 2]
     ink[y - top + 2 : y - top + 2 + around.shape[0], x - left + 2 : x - left + 2 + around.shape[1]] = around
+    try:
+        image = to_mnist(images.trace(ink, mask, page.level, TRACE))
+    except NoDigit:  # a sliver that vanishes as it shrinks
+        return None
     wholes = {p.whole for p in pieces}
     moments = cv2.moments(mask, binaryImage=True)
     return Guess(
-        first, last, (left, top, wide, high), to_mnist(images.trace(ink, mask, page.level, TRACE)),
+        first, last, (left, top, wide, high), image,
         high=high / row.height,
         wide=wide / row.height,
         off=abs(row.middle((left + right) / 2) - (top + bottom) / 2) / row.height,

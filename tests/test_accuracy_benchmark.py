@@ -74,17 +74,13 @@ def test_a_member_whose_network_is_gone_is_trained_again(benchmark, outputs):
     assert file.exists() and len(runs.read_json(benchmark.FILE)["members"]["other"]["seeds"]) == 1
 
 
-def test_a_moved_image_is_moved_by_half_a_pixel(benchmark):
-    seen = []
-
+def test_with_moves_five_answers_are_averaged(benchmark):
     class Model:
         def predict(self, x, **_):
-            seen.append(x)
-            return np.zeros((len(x), 10))
+            return np.eye(10)[np.argmax(x.reshape(len(x), -1), axis=1) % 10]
 
     x = np.zeros((1, 28, 28), np.uint8)
     x[0, 14, 14] = 255
-    benchmark.answers(Model(), x, moved=True)
-    centres = [[np.average(np.arange(28), weights=view[0, ..., 0].sum(axis=axis)) for axis in (1, 0)] for view in seen]
-    assert centres == [[14, 14], [14.5, 14.5], [14.5, 13.5], [13.5, 14.5], [13.5, 13.5]]
-    assert all(view.sum() == 1 for view in seen)
+    assert benchmark.answers(Model(), x).max() == 1
+    answer = benchmark.answers(Model(), x, moved=True)
+    assert answer.sum() == 1 and np.allclose(answer * 5, np.round(answer * 5)) and answer.max() < 1

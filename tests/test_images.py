@@ -564,6 +564,27 @@ def test_crop(seven):
 # The pipeline
 
 
+@pytest.mark.parametrize("shape", [(1, 28, 28), (1, 28, 28, 1), (1, 5, 9)])
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_half_pixel_moves(shape, kind):
+    x = np.zeros(shape, kind)
+    x[0, 2, 4] = 200
+    moved = images.half_pixel_moves(x)
+    assert moved.shape == (4, *shape) and moved.dtype == kind
+    flat = moved.reshape(4, *shape[1:3]).astype(float)
+    centres = [tuple(np.average(np.arange(n), weights=view.sum(axis=a)) for n, a in zip(shape[1:3], (1, 0), strict=True))
+               for view in flat]  # fmt: skip
+    assert centres == [(2.5, 4.5), (2.5, 3.5), (1.5, 4.5), (1.5, 3.5)]
+    assert (flat.sum(axis=(1, 2)) == 200).all() and x.sum() == 200
+
+
+def test_half_pixel_moves_bring_nothing_in_from_the_other_side():
+    x = np.zeros((1, 6, 6), np.uint8)
+    x[0, 0, 0] = 100
+    moved = images.half_pixel_moves(x)[:, 0]
+    assert not moved[:, 3:].any() and not moved[:, :, 3:].any() and moved[3].sum() == 25
+
+
 @pytest.mark.parametrize("change", ["plain", "inverted", "corner", "large", "tiny", "gray", "thin", "thick"])
 def test_preprocess_ends_as_mnist(change, seven):
     mask = seven

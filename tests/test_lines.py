@@ -8,6 +8,7 @@ import pytest
 
 from helpers import batch, data, images, lines, page, predict
 from helpers.errors import UserError
+from helpers.images import NoDigit
 
 CLEAR = (3, 2, 1, 18, 4, 15, 11, 0, 61, 7)  # test images of 0 to 9 that every network reads
 
@@ -176,6 +177,22 @@ def test_arrays_that_are_no_pictures_are_refused(predictor):
         with pytest.raises(UserError, match="uint8"):
             lines.read(wrong, predictor.judge)
         assert predictor.read(wrong, line=True).status == "error"
+
+
+def test_a_sliver_that_vanishes_spoils_no_page(digits, predictor, monkeypatch):
+    picture, _ = write(digits, ["204", "38"])
+    asked, trace = [], images.trace
+
+    def vanishing(ink, mask, *rest):
+        asked.append(mask.shape)
+        if len(asked) == 1:
+            raise NoDigit("No ink was found: the picture is blank.")
+        return trace(ink, mask, *rest)
+
+    whole = predictor.read(picture, line=True).text
+    monkeypatch.setattr(lines.images, "trace", vanishing)
+    text = predictor.read(picture, line=True).text
+    assert whole == "204 38" and text != whole and text.endswith("38")
 
 
 def test_odd_shapes_are_read_or_refused(predictor):

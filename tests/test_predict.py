@@ -140,6 +140,42 @@ def test_probabilities_of_any_number_of_images(predictor, count):
         np.testing.assert_allclose(predictor.probabilities(x[-1:])[0], probabilities[-1], atol=1e-5)
 
 
+def test_only_doubtful_images_are_looked_at_again(predictor, monkeypatch):
+    x = data.load().x_test[:40]
+    once = predict.softmax(predictor.network(x)[0])
+    sure = np.sort(once.max(axis=1))[20]
+    monkeypatch.setattr(predict, "SURE", sure)
+    doubtful = once.max(axis=1) < sure
+    assert 0 < doubtful.sum() < 40
+    again = predictor.probabilities(x)
+    np.testing.assert_allclose(again[~doubtful], once[~doubtful], atol=1e-5)
+    views = [predict.softmax(predictor.network(view)[0]) for view in (x, *images.half_pixel_moves(x))]
+    np.testing.assert_allclose(again[doubtful], np.mean(views, axis=0)[doubtful], atol=1e-5)
+    assert np.abs(again[doubtful] - once[doubtful]).max() > 1e-3
+
+
+def test_a_reading_is_looked_at_again_too(predictor):
+    for x in data.load().x_test[:20]:
+        reading = predictor.read(x)
+        if reading.steps and reading.probabilities is not None:
+            expected = predictor.probabilities(reading.steps[predict.LAST][None])[0]
+            np.testing.assert_allclose(reading.probabilities, expected, atol=1e-5)
+            break
+    else:
+        pytest.fail("nothing was read")
+
+
+def test_a_second_look_helps_with_other_hands():
+    predictor = predict.Predictor()
+    pictures, labels = data.sklearn_digits()
+    x = np.stack([images.preprocess(picture)[predict.LAST] for picture in pictures])
+    wrong = [
+        np.sum(p.argmax(axis=1) != labels)
+        for p in (predict.softmax(predictor.network(x)[0]), predictor.probabilities(x))
+    ]
+    assert wrong[1] < wrong[0] and wrong[1] / len(labels) < 0.02
+
+
 @pytest.mark.parametrize("x", [np.zeros((1, 28, 28)), np.zeros((28, 28), np.uint8), np.full((1, 28, 28), np.nan)])
 def test_probabilities_of_what_is_no_prepared_image(predictor, x):
     with pytest.raises(UserError, match="uint8"):
