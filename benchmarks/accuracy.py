@@ -71,6 +71,7 @@ MEMBERS = {
     "without local contrast": dataclasses.replace(
         recipes.REFERENCE, network=functools.partial(models.reference_cnn, local=False)
     ),
+    "narrow": FRONTIER["35,000"],
 }
 GROUPS = {"frontier": (FRONTIER, 5), "members": (MEMBERS, 1), "ablation": (ABLATION, 3)}
 

@@ -33,7 +33,7 @@ WIDEST = 1.7  # a digit is at most so many times as wide as its row is high
 TOGETHER = 6  # at most so many pieces make a digit
 DOUBT = 0.25  # evidence of polarity (-1 to 1) below which both are tried
 LIMIT = 3000  # ways to make digits of pieces that are tried in one picture
-NUMBER = 1.0  # log-odds of being digits that the characters of a number have on average, at least
+NUMBER = 2.0  # log-odds of being digits that the characters of a number have on average, at least
 REFUSED = -4.0  # what a character counts that was left out
 SURE = 0.8  # confidence from which on a digit is counted, and drawn as sure
 WEIGHTS = paths.REFERENCE / "line_weights.json"
@@ -468,7 +468,10 @@ def count_digits(picture: np.ndarray, candidates: list[images.Steps], chosen: in
 
 
 def _crowded(steps: images.Steps) -> bool:
-    """Whether there may be several digits: several pieces of ink of a digit's size, or one wider than high."""
+    """Whether there may be several digits: several pieces of ink of a digit's size, or one wider than high.
+
+    A frame, which is ink round other ink of a digit's size, does not count.
+    """
     work, mask = steps["picture"], steps["binarised"]
     if mask.shape != work.shape[:2]:  # the digit was looked at from near, so its neighbours are out of sight
         dark_ink = not np.array_equal(steps["grayscale"], steps["ink bright"])
@@ -478,5 +481,11 @@ def _crowded(steps: images.Steps) -> bool:
             return False
     left, top, wide, high, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)[2][1:].T
     inside = (left > 0) & (top > 0) & (left + wide < mask.shape[1]) & (top + high < mask.shape[0])
-    wide, high = wide[inside], high[inside]
+    if not inside.any():
+        return False
+    inside &= high > 0.2 * high[inside].max()
+    left, top, wide, high = (n[inside] for n in (left, top, wide, high))
+    near, far = np.array([left, top]), np.array([left + wide, top + high])
+    round_others = ((near[:, :, None] < near[:, None]) & (far[:, :, None] > far[:, None])).all(axis=0).any(axis=1)
+    wide, high = wide[~round_others], high[~round_others]
     return len(high) > 0 and bool(np.count_nonzero(high > 0.5 * high.max()) > 1 or (wide > 1.2 * high.max()).any())

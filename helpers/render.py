@@ -159,6 +159,22 @@ def shipped_results() -> Iterator[tuple[str, float, str]]:
         values = [row["test_accuracy"] for row in seeds]
         spread = f"{evaluation.spread(fmean(values), stdev(values))}% ({len(values)} seeds)"
         yield f"network of {seeds[0]['parameters']:,} parameters, test accuracy", values[0], spread
+    yield from shipped_beyond_mnist()
+
+
+def shipped_beyond_mnist() -> Iterator[tuple[str, float, str]]:
+    """The same of the shipped network on corrupted digits, on simulated photographs and on lines of digits."""
+    corrupted = runs.read_json(paths.REFERENCE / "robustness.json")["networks"]["reference"]
+    mean, sd, values = (corrupted[part]["accuracy/mean"] for part in ("mean", "sd", "values"))
+    shipped = corrupted["seeds"].index(runs.read_json(paths.REFERENCE / "digits.json")["shipped_seed"])
+    label = "shipped network, MNIST-C (mean of 15 corruptions)"
+    yield label, values[shipped], f"{evaluation.spread(mean, sd)}% ({len(values)} seeds)"
+    photographs = runs.read_json(paths.REFERENCE / "custom_images.json")
+    label = f"… simulated photographs in {len(photographs['accuracy'])} conditions, a refusal counted as wrong"
+    yield label, photographs["overall"]["read"], "not measured"
+    written = runs.read_json(paths.REFERENCE / "lines.json")["mean"]
+    yield "… rows of digits in simulated photographs, each digit right", written["rows_exact"], "not measured"
+    yield "… their digits", written["characters"], "not measured"
 
 
 def _over_seeds(seeds: dict | None, notebook: str, metric: str, label: str, metrics: dict) -> dict | None:
@@ -190,7 +206,14 @@ def write_results() -> None:
     lines += ["", f"{source} {packages}, Python {manifest['python']}."]
     minutes = sum(notebook["seconds"] for notebook in manifest["notebooks"].values()) / 60
     cores = manifest["machine"]["cores"]
-    needs = [f"With default parameters the whole series took {minutes:.0f} minutes on {cores} cores."]
+    folders = {
+        row["figure"]: row["median"] for row in runs.read_json(paths.REFERENCE / "speed.json")["folders"]["rows"]
+    }
+    small, large = (f"{n:,.0f}" for n in folders.values())  # the last row of each figure is helpers.predict
+    needs = [
+        f"With default parameters the whole series took {minutes:.0f} minutes on {cores} cores. There, `helpers.predict` reads",
+        f"{small} files of 28×28 pixels or {large} phone photographs of 12 megapixels a second.",
+    ]
     text = README.read_text(encoding="utf-8")
     for name, block in (("results", lines), ("needs", needs)):
         text, count = re.subn(
