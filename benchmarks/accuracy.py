@@ -19,7 +19,7 @@ import numpy as np
 from helpers import data, evaluation, images, models, paths, recipes, runs
 from helpers.errors import UserError
 from helpers.lite import quiet_stderr
-from helpers.reference import SPLIT_SEED, VALIDATION
+from helpers.reference import SPLIT_SEED, VALIDATION, other_hands
 
 FILE = paths.REFERENCE / "accuracy.json"
 FOLDER = paths.outputs() / "accuracy"  # trained networks, for the ensemble
@@ -126,7 +126,7 @@ def ensembles() -> dict:
     """Each seed of the reference alone, and networks that answer together by the mean of their probabilities.
 
     The seeds differ by chance alone, the members by design: their comparison tells what the difference is worth. Each
-    group also with test-time augmentation. `chosen` is the best on validation images.
+    group also with test-time augmentation, and on other people's digits too. `chosen` is the best on validation images.
 
     Raises:
         UserError: the networks of `make reference` are not there.
@@ -143,7 +143,7 @@ def ensembles() -> dict:
     ]
     groups = {f"seed {number}": [file] for number, file in enumerate(seeds)}
     groups |= {"all seeds": seeds, "one seed and members": seeds[:1] + members, "seeds and members": seeds + members}
-    seen = {"val": validation, "test": test}
+    seen = {"val": validation, "test": test, "sklearn_digits": other_hands()}
     networks = {file: keras.models.load_model(file) for file in seeds + members}
     said = {
         (file, part, moved): answers(network, seen[part][0], moved)

@@ -147,10 +147,12 @@ def shipped_results() -> Iterator[tuple[str, float, str]]:
         mean_sd = evaluation.spread(made["mean"][metric], (made["sd"] or {}).get(metric))
         yield label, shipped[metric], f"{mean_sd}% ({len(made['seeds'])} seeds)"
     measured = runs.read_json(paths.REFERENCE / "accuracy.json")
-    moved = [row["test_accuracy"] for row in measured["ensemble"]["rows"] if row["networks"] == 1 and row["moved"]]
-    views = " with five views of each image (test-time augmentation)"
-    label = "… test accuracy" + views
-    yield label, moved[made["shipped_seed"]], f"{evaluation.spread(fmean(moved), stdev(moved))}% ({len(moved)} seeds)"
+    rows = [row for row in measured["ensemble"]["rows"] if row["networks"] == 1 and row["moved"]]
+    views = ", five views of each image (test-time augmentation)"
+    for label, metric in SHIPPED:
+        moved = [row[metric] for row in rows]
+        spread = f"{evaluation.spread(fmean(moved), stdev(moved))}% ({len(moved)} seeds)"
+        yield label + views, moved[made["shipped_seed"]], spread
     chosen = measured["ensemble"]["chosen"]
     label = f"{chosen['networks']} networks together, test accuracy" + views * chosen["moved"]
     yield label, chosen["test_accuracy"], "one ensemble"

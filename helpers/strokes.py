@@ -273,9 +273,15 @@ def crop(picture: np.ndarray, margin: int = 0) -> np.ndarray:
 
 
 def stroke_width(mask: np.ndarray) -> float:
-    """The typical width of the strokes in pixels: twice the median distance from their middle line to the edge."""
-    depths = _middle(mask)
-    return float(2 * np.median(depths)) if depths.size else 0.0
+    """The typical width of the strokes in pixels: twice the median distance from their middle line to the edge.
+
+    The median by ink, not by length: what is left of a printed rule may be longer than the digit, but holds less.
+    """
+    depths = np.sort(_middle(mask))
+    if not depths.size:
+        return 0.0
+    ink = np.cumsum(depths)
+    return float(2 * depths[np.searchsorted(ink, 0.5 * ink[-1])])
 
 
 def unevenness(mask: np.ndarray) -> float:

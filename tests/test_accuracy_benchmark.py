@@ -58,6 +58,7 @@ def test_an_ensemble_is_chosen_on_validation_images(benchmark, outputs):
     assert found["chosen"]["val_accuracy"] == max(row["val_accuracy"] for row in found["rows"])
     shipped, untrained = (next(row for row in found["rows"] if row["name"] == f"seed {n}") for n in (0, 1))
     assert untrained["test_accuracy"] < 0.5 < 0.98 < shipped["test_accuracy"]
+    assert shipped["sklearn_digits_accuracy"] > 0.97
 
 
 def test_without_the_reference_networks_one_sentence_says_so(benchmark, capsys):

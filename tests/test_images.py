@@ -505,6 +505,15 @@ def test_normalise_stroke():
     assert images.normalise_stroke(ring, 14, 27) is ring
 
 
+def test_rests_of_rules_do_not_make_a_marker_a_fine_pen():
+    marker = np.zeros((160, 160), np.uint8)
+    cv2.ellipse(marker, (80, 90), (45, 50), 0, 0, 360, 255, 24)
+    plain = images.stroke_width(marker)
+    for y in range(20, 150, 12):
+        cv2.line(marker, (0, y), (159, y + 5), 255, 1)
+    assert 20 < plain < 28 and abs(images.stroke_width(marker) - plain) < 3
+
+
 @pytest.mark.parametrize("pen", [2, 70])
 def test_normalise_stroke_keeps_loops(pen):
     eight = np.zeros((300, 160), np.uint8)
