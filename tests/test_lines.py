@@ -228,11 +228,11 @@ def test_lines_are_taken_away_and_digits_stay(digits):
     without = mask.copy()
     for y in (30, 75, 140):
         cv2.line(mask, (0, y), (699, y + 12), 255, 2)
-    rest, taken, thick = page.remove_lines(mask, images.stroke_width(without))
+    rest, taken, thick = page.remove_lines(mask, page.typical_stroke(without))
     assert np.count_nonzero(rest[without > 0]) > 0.93 * np.count_nonzero(without)
     assert np.count_nonzero(rest[without == 0]) < 0.1 * np.count_nonzero(mask[without == 0])
     assert 1 <= thick <= 4 and np.array_equal(cv2.max(rest, taken), mask)
-    untouched, taken, _ = page.remove_lines(without, images.stroke_width(without))
+    untouched, taken, _ = page.remove_lines(without, page.typical_stroke(without))
     assert np.array_equal(untouched, without) and not taken.any()
 
 
