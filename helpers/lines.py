@@ -32,6 +32,7 @@ TRACE = 80  # longest side in pixels at which a digit's strokes are worked on
 WIDEST = 1.7  # a digit is at most so many times as wide as its row is high
 TOGETHER = 6  # at most so many pieces make a digit
 DOUBT = 0.25  # evidence of polarity (-1 to 1) below which both are tried
+CROWD = 200  # more pieces of ink than that are several digits, or none
 LIMIT = 3000  # ways to make digits of pieces that are tried in one picture
 NUMBER = 2.0  # log-odds of being digits that the characters of a number have on average, at least
 REFUSED = -4.0  # what a character counts that was left out
@@ -484,6 +485,8 @@ def _crowded(steps: images.Steps) -> bool:
     if not inside.any():
         return False
     inside &= high > 0.2 * high[inside].max()
+    if np.count_nonzero(inside) > CROWD:
+        return True
     left, top, wide, high = (n[inside] for n in (left, top, wide, high))
     near, far = np.array([left, top]), np.array([left + wide, top + high])
     round_others = ((near[:, :, None] < near[:, None]) & (far[:, :, None] > far[:, None])).all(axis=0).any(axis=1)
