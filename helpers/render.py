@@ -204,14 +204,12 @@ def write_results() -> None:
         )
     lines += [f"| {label} | {one:.2%} | {spread} |".replace("%", " %") for label, one, spread in shipped_results()]
     packages = ", ".join(f"{name} {manifest['packages'][name]}" for name in ("tensorflow", "keras"))
-    source = "The seeds are measured by `python benchmarks/seeds.py`; both columns with"
-    lines += ["", f"{source} {packages}, Python {manifest['python']}."]
+    source = "Seeds of the notebooks' networks: `python benchmarks/seeds.py`; the rows from the shipped network on:"
+    lines += ["", source, f"`make reference` and the other benchmarks. Both columns with {packages}."]
     minutes = sum(notebook["seconds"] for notebook in manifest["notebooks"].values()) / 60
     cores = manifest["machine"]["cores"]
-    folders = {
-        row["figure"]: row["median"] for row in runs.read_json(paths.REFERENCE / "speed.json")["folders"]["rows"]
-    }
-    small, large = (f"{n:,.0f}" for n in folders.values())  # the last row of each figure is helpers.predict
+    folders = runs.read_json(paths.REFERENCE / "speed.json")["folders"]["rows"]
+    small, large = (f"{row['median']:,.0f}" for row in folders if row["what"] == "helpers.predict")
     needs = [
         f"With default parameters the whole series took {minutes:.0f} minutes on {cores} cores. There, `helpers.predict` reads",
         f"{small} files of 28×28 pixels or {large} phone photographs of 12 megapixels a second.",

@@ -179,6 +179,16 @@ def test_arrays_that_are_no_pictures_are_refused(predictor):
         assert predictor.read(wrong, line=True).status == "error"
 
 
+def test_a_number_in_parentheses_is_read(digits, predictor):
+    picture, boxes = write(digits, ["655022"])
+    height = picture.shape[0]
+    page_ = np.full((height, picture.shape[1] + 160, 3), 235, np.uint8)
+    page_[:, 80:-80] = picture
+    for x, start in ((95, 110), (picture.shape[1] + 65, -70)):
+        cv2.ellipse(page_, (x + (40 if start > 0 else -40), 80), (60, 70), 0, start, start + 140, (40, 40, 60), 8)
+    assert predictor.read(page_, line=True).text == "655022"
+
+
 def test_a_sliver_that_vanishes_spoils_no_page(digits, predictor, monkeypatch):
     picture, _ = write(digits, ["204", "38"])
     asked, trace = [], images.trace
@@ -273,6 +283,29 @@ def test_the_best_path_weighs_the_parts_against_the_whole():
 def count(predictor):
     """What counts the digits of a picture."""
     return lambda picture: lines.count_digits(picture, images.candidates(picture), 0, predictor.judge)
+
+
+def crowded(picture):
+    """Whether the first reading of a picture looks like several digits."""
+    return lines._crowded(images.candidates(picture)[0])
+
+
+def test_a_frame_is_no_second_digit_but_two_in_a_frame_are(digits, count):
+    one, two = write(digits, ["5"])[0], write(digits, ["52"])[0]
+    for picture in (one, two):
+        height, width = picture.shape[:2]
+        cv2.rectangle(picture, (15, 15), (width - 15, height - 15), (40, 40, 60), 3)
+    assert not crowded(one) and crowded(two)
+    assert count(one) == 1 and count(two) == 2
+
+
+def test_many_pieces_of_ink_are_not_compared_in_pairs(monkeypatch):
+    mask = np.zeros((300, 300), np.uint8)
+    mask[5:295:6, 5:295:6] = 255
+    steps = {"picture": mask, "binarised": mask}
+    assert lines._crowded(steps)
+    monkeypatch.setattr(np, "array", lambda *_: pytest.fail("compared"))
+    assert lines._crowded(steps)
 
 
 @pytest.mark.parametrize("digit", range(10))
