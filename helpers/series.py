@@ -9,7 +9,6 @@ import ast
 import hashlib
 import json
 import logging
-import re
 import sqlite3
 import sys
 import time
@@ -31,6 +30,7 @@ from nbclient.exceptions import DeadKernelError
 from helpers import card, data, pages, parameters, paths, runs
 from helpers.errors import UserError
 
+PACKAGES = ("helpers", "tools")  # what a notebook depends on where it imports it
 SHOWN_METRICS = ("test_accuracy", "val_accuracy", "samples_accuracy", "parameters", "images")
 
 
@@ -61,35 +61,85 @@ class Notebook:
             ) from error
 
     def code(self) -> str:
-        """A digest of its code cells and of every helpers module they import, directly or not."""
-        cells = [cell.source for cell in nbformat.read(self.path, as_version=4).cells if cell.cell_type == "code"]
+        """A digest of its code cells and of every file of the project that they import, directly or not."""
         plain = TransformerManager().transform_cell  # a reader's own %magic becomes Python
-        sources, pending, seen = ["\n".join(cells)], set().union(*(_imports(plain(cell)) for cell in cells)), set()
-        while pending:
-            module = pending.pop()
-            file = paths.ROOT / "helpers" / f"{module}.py"
-            if module not in seen and file.exists():
-                seen.add(module)
-                sources.append(file.read_text(encoding="utf-8"))
-                pending |= _imports(sources[-1])
-        return hashlib.sha256("\0".join([sources[0], *sorted(sources[1:])]).encode()).hexdigest()
+        cells = [cell.source for cell in nbformat.read(self.path, as_version=4).cells if cell.cell_type == "code"]
+        digest = hashlib.sha256("\0".join(cells).encode())
+        for file in sorted(closure([plain(cell) for cell in cells])):
+            digest.update(file.read_bytes())
+        return digest.hexdigest()
 
 
-def _imports(source: str) -> set[str]:
-    """The modules of helpers that a cell or a file imports."""
+def closure(sources: list[str]) -> set[Path]:
+    """The files of helpers/ and tools/ that Python sources import, directly or not, and what lies beside these.
+
+    Read from the syntax alone: nothing is run. A room (a package) counts as the files whose names are used, looked up
+    in the table of its __init__.py; as all its files where that cannot be told.
+    """
+    found: set[Path] = set()
+    pending = set().union(*map(_imports, sources))
+    while pending:
+        file = pending.pop()
+        if file not in found:
+            found |= {file, *file.parent.glob(f"{file.stem}.*")}  # pad.py brings pad.js and pad.css
+            pending |= _imports(file.read_text(encoding="utf-8"))
+    return {file for file in found if file.is_file()}
+
+
+def _imports(source: str) -> set[Path]:
+    """The Python files of the project that a cell or a file imports by itself."""
     try:
         tree = ast.parse(source)
     except SyntaxError:
         return set()  # the run will stop there and say so
     found = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module == "helpers":
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("helpers."):
-            found.add(node.module.split(".")[1])
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                found |= _files(f"{node.module}.{alias.name}", _attributes(tree, alias.asname or alias.name))
         elif isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("helpers.")}
+            for alias in node.names:
+                found |= _files(alias.name, None)
     return found
+
+
+def _attributes(tree: ast.Module, name: str) -> set[str] | None:
+    """What is used of a name as `name.attribute`; None if it is also used in another way, such as handed on."""
+    attributes = [n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)]
+    used = {node.attr for node in attributes if node.value.id == name}
+    alone = sum(isinstance(node, ast.Name) and node.id == name for node in ast.walk(tree))
+    return used if alone == sum(node.value.id == name for node in attributes) else None
+
+
+def _files(dotted: str, used: set[str] | None) -> set[Path]:
+    """The files that stand behind an imported name: a file, a room, or something that one of them holds."""
+    root, *parts = dotted.split(".")
+    if root not in PACKAGES:
+        return set()
+    place, found = paths.ROOT / root, {paths.ROOT / root / "__init__.py"}
+    for part in parts:
+        if (place / part).is_dir():
+            place /= part
+            found.add(place / "__init__.py")
+        else:
+            return {file for file in found | _named(place, part) if file.is_file()}
+    inside = [_named(place, name) for name in used] if used is not None else [set(place.glob("*.py"))]
+    return {file for file in found.union(*inside) if file.is_file()}
+
+
+def _named(room: Path, name: str) -> set[Path]:
+    """The files in which a name of a room is to be found: its own, that of the room's table, or else all."""
+    if (room / f"{name}.py").is_file():
+        return {room / f"{name}.py"}
+    if (room / name).is_dir():
+        return _files(".".join((room / name).relative_to(paths.ROOT).parts), None)
+    init = room / "__init__.py"
+    tree = ast.parse(init.read_text(encoding="utf-8")) if init.is_file() else ast.Module([], [])
+    for table in (node for node in ast.walk(tree) if isinstance(node, ast.Dict)):
+        for key, value in zip(table.keys, table.values, strict=True):
+            if isinstance(value, ast.List) and name in [item.value for item in value.elts]:
+                return {room / f"{key.value}.py"}
+    return set(room.glob("*.py")) if room.parent != paths.ROOT else set()
 
 
 def notebooks() -> dict[str, Notebook]:
@@ -143,11 +193,15 @@ def missing_inputs(chosen: list[Notebook], series: dict[str, Notebook], run: str
     made = set()
     for notebook in chosen:
         for file in notebook.needs:
-            if file not in made and not (paths.outputs() / run / file).exists():
-                by = next((other.name for other in series.values() if file in other.makes), "no notebook")
-                raise UserError(
-                    f"{notebook.name} needs {paths.display(paths.outputs() / run / file)}, which {by} makes: run {by} first, or name no notebook to run all."
-                )
+            there = needed(file, paths.outputs() / run)
+            if file in made or (there and all(path.exists() for path in there)):
+                continue
+            if file.startswith(("data/", "outputs/")):
+                raise UserError(f"{notebook.name} needs {file}: get a complete copy of the project.")
+            by = next((other.name for other in series.values() if file in other.makes), "no notebook")
+            raise UserError(
+                f"{notebook.name} needs {paths.display(paths.outputs() / run / file)}, which {by} makes: run {by} first, or name no notebook to run all."
+            )
         made.update(notebook.makes)
 
 
@@ -214,15 +268,19 @@ def run_one(notebook: Notebook, run: str, values: dict[str, object], force: bool
 
 
 def _inputs(notebook: Notebook, folder: Path, own: dict[str, object]) -> list[Path]:
-    """The files that a notebook reads: of earlier ones, those its parameters name, and of data/ and outputs/reference/ what its code names."""
+    """The files that a notebook reads: those it declares under Needs, and those that its parameters name."""
     named = [own[name] for name in ("DATASET", "IMAGE", "OTHER_DIGITS") if own.get(name)]
-    found = [folder / file for file in notebook.needs] + [data.find(name) for name in named]
-    source = notebook.path.read_text(encoding="utf-8")
-    kept = [paths.REFERENCE / file for file in re.findall(r'paths\.REFERENCE / \\"([\w.]+)\\"', source)]
-    found += [file for file in kept if file.exists()]
-    if "paths.DATA" in source:
-        found += [*paths.DATA.glob("*.py"), *(paths.DATA / "samples").glob("*")]
-    return [path for path in found if path]
+    found = [file for need in notebook.needs for file in needed(need, folder)]
+    return found + [path for path in map(data.find, named) if path]
+
+
+def needed(need: str, folder: Path) -> list[Path]:
+    """The files behind an entry of Needs: of the project for data/ and outputs/, else of the run folder.
+
+    An entry that ends in a slash is a folder with all that it holds. What is not there is listed all the same.
+    """
+    path = paths.ROOT / need if need.startswith(("data/", "outputs/")) else folder / need
+    return sorted(file for file in path.rglob("*") if file.is_file()) if need.endswith("/") else [path]
 
 
 @contextmanager

@@ -417,7 +417,10 @@ def series_violations(notebooks: dict[str, nbformat.NotebookNode]) -> list[str]:
     makers = {}
     for name, nb in notebooks.items():
         for file in runs.declared(nb.cells[1].source, "Needs"):
-            if file not in makers:
+            if file.startswith(("data/", "outputs/")):
+                if not (paths.ROOT / file).exists():
+                    found.append(f"needs: {name} needs {file}, which is no file of the project")
+            elif file not in makers:
                 found.append(f"needs: {name} needs {file}, which no notebook before it makes")
         for file in runs.declared(nb.cells[1].source, "Makes"):
             if file in makers:
