@@ -16,10 +16,15 @@ from statistics import fmean, stdev
 
 import numpy as np
 
-from helpers import data, evaluation, images, models, paths, recipes, runs
+from helpers import data, paths
+from helpers.evaluation import metrics as evaluation
+from helpers.images import candidates as images
+from helpers.models import networks as models
+from helpers.training import recipes
+from helpers.notebook import run as runs
 from helpers.errors import UserError
-from helpers.lite import quiet_stderr
-from helpers.reference import SPLIT_SEED, VALIDATION, other_hands
+from helpers.predict.network import quiet_stderr
+from tools.train_shipped import SPLIT_SEED, VALIDATION, other_hands
 
 FILE = paths.REFERENCE / "accuracy.json"
 FOLDER = paths.outputs() / "accuracy"  # trained networks, for the ensemble

@@ -21,7 +21,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from helpers import data, images, paths, predict, runs
+from helpers import data, paths
+from helpers.images import candidates as images
+from helpers.predict import predictor as predict
+from helpers.notebook import run as runs
 from helpers.errors import UserError
 
 sys.path.append(str(paths.DATA))  # a folder of files, not a package

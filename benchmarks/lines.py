@@ -18,11 +18,13 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from helpers import data, lines, paths, runs
+from helpers import data, paths
+from helpers.predict import lines
+from helpers.notebook import run as runs
 from helpers.errors import UserError
-from helpers.images import NoDigit
-from helpers.page import Row
-from helpers.predict import Predictor
+from helpers.images.candidates import NoDigit
+from helpers.images.page import Row
+from helpers.predict.predictor import Predictor
 
 sys.path.append(str(paths.DATA))  # a folder of files, not a package
 import make_lines  # noqa: E402

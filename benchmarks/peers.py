@@ -4,7 +4,10 @@ import keras
 import numpy as np
 from keras import layers
 
-from helpers import images, models, paths, runs
+from helpers import paths
+from helpers.images import candidates as images
+from helpers.models import networks as models
+from helpers.notebook import run as runs
 
 
 def keras_io() -> keras.Model:

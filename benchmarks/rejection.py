@@ -19,7 +19,13 @@ import time
 import numpy as np
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from helpers import data, evaluation, lite, nondigits, paths, predict, rejection, runs
+from helpers import data, paths
+from helpers.evaluation import metrics as evaluation
+from helpers.predict import network as lite
+from tools import nondigits
+from helpers.predict import predictor as predict
+from tools import fit_gate as rejection
+from helpers.notebook import run as runs
 from helpers.errors import UserError
 
 COLUMNS = ("max_softmax", "energy", "gate", "held out")

@@ -14,9 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers import data, evaluation, images, paths, recipes, reference, robustness, runs
+from helpers import data, paths
+from helpers.evaluation import metrics as evaluation
+from helpers.images import candidates as images
+from helpers.training import recipes
+from tools import train_shipped as reference
+from helpers.evaluation import robustness
+from helpers.notebook import run as runs
 from helpers.errors import UserError
-from helpers.lite import quiet_stderr
+from helpers.predict.network import quiet_stderr
 
 PEERS = ("report", "keras.io")
 ADAPTED = 500  # images at a time whose statistics batch normalisation takes over
@@ -85,7 +91,7 @@ def split():
 
 def measure(model, args) -> dict[str, float]:
     """All figures of one network, by names such as accuracy/fog, severity/fog/3, adapted/fog, clean/ece."""
-    from helpers import probe
+    from helpers.evaluation import explain as probe
 
     network = probe.open_network(model)
 
@@ -133,7 +139,7 @@ def adaptation(model, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
     import pandas as pd
     from keras.layers import BatchNormalization
 
-    from helpers import probe
+    from helpers.evaluation import explain as probe
 
     if not any(isinstance(layer, BatchNormalization) for layer in model.layers):
         return {}

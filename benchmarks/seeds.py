@@ -9,7 +9,9 @@ import argparse
 import statistics
 import sys
 
-from helpers import paths, runs, series
+from helpers import paths
+from helpers.notebook import run as runs
+from helpers.series import runner as series
 
 NOTEBOOKS = ("03", "04", "05")
 

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import cv2
 
-from helpers import paths, runs
+from helpers import paths
+from helpers.notebook import run as runs
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 GOAL = 0.99  # test accuracy that a training has to reach
@@ -31,7 +32,9 @@ def training(rounds: int, full: bool = False) -> list[dict]:
     import keras
     import peers
 
-    from helpers import data, images, recipes
+    from helpers import data
+    from helpers.images import candidates as images
+    from helpers.training import recipes
 
     dataset = data.load()
     x, x_test = images.to_input(dataset.x_train), images.to_input(dataset.x_test)
@@ -88,7 +91,9 @@ def inference(rounds: int) -> list[dict]:
     import numpy as np
     import peers
 
-    from helpers import data, images, lite
+    from helpers import data
+    from helpers.images import candidates as images
+    from helpers.predict import network as lite
 
     x = data.load().x_test
     network = lite.load(paths.REFERENCE / "digits.tflite")
@@ -178,7 +183,8 @@ def folders(rounds: int) -> list[dict]:
 
 def _write_pictures(small: Path, large: Path) -> None:
     """Fills two folders: test digits as PNG, and the sample photographs enlarged to a phone's 4000 × 3000 as JPEG."""
-    from helpers import data, images
+    from helpers import data
+    from helpers.images import candidates as images
 
     small.mkdir()
     for i, x in enumerate(data.load().x_test[:SMALL]):
@@ -193,7 +199,8 @@ def _write_pictures(small: Path, large: Path) -> None:
 GROWTH = """
 import json, resource, sys, time
 import numpy as np
-from helpers import data, recipes
+from helpers import data
+from helpers.training import recipes
 size = int(sys.argv[1])
 dataset = data.load()
 copies = -(-size // len(dataset.x_train))

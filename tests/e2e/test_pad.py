@@ -239,7 +239,7 @@ def test_a_finger_and_a_pen_draw(pad, device):
 # A busy kernel, for once; one that runs another cell would not do: newer kernels answer widgets beside it.
 SLOW = """
 import time
-from helpers.predict import Predictor
+from helpers.predict.predictor import Predictor
 def slow(*args, read=Predictor.read):
     time.sleep(8)
     Predictor.read = read

@@ -1,0 +1,1 @@
+"""Any picture to MNIST-style 28×28; knows no model."""

@@ -1,0 +1,1 @@
+"""What every notebook shares: set-up, parameters, exercises, figures, drawing pad."""

@@ -1,0 +1,1 @@
+"""Reading pictures with the shipped network, or another."""

@@ -1,0 +1,495 @@
+"""Which pieces of ink make which digits: reads the rows that helpers/page.py finds, split, joined or left out.
+
+Digits touch, and digits fall apart. So each row is cut wherever digits might touch, every way to take neighbouring
+pieces for one digit goes through the network, and dynamic programming finds the way through the row for which most
+speaks (segmentation by recognition, as in LeCun et al., 1998, section VII). What speaks for it is a weighted sum of a few
+facts, `digit_facts` and `rest_facts`; `benchmarks/lines.py --fit` finds the weights.
+Explained in notebooks/06_custom_image_prediction.ipynb.
+
+Boxes are (left, top, width, height) in pixels.
+"""
+
+import functools
+import itertools
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from helpers import paths
+from helpers.images import candidates as images
+from helpers.errors import UserError
+from helpers.images.candidates import NoDigit
+from helpers.images.page import Page, Piece, Row, find_pieces, find_rows, polarity_evidence, prepare, to_gray, typical_height
+
+WORK = 1600  # longest side in pixels at which digits are looked for first
+HEIGHT = 64  # height in pixels that digits are brought to for reading
+SIZES = (36, 128)  # heights that are read as they are
+MOST = 3600  # longest side in pixels of a page that is enlarged for small digits
+TRACE = 80  # longest side in pixels at which a digit's strokes are worked on
+WIDEST = 1.7  # a digit is at most so many times as wide as its row is high
+TOGETHER = 6  # at most so many pieces make a digit
+DOUBT = 0.25  # evidence of polarity (-1 to 1) below which both are tried
+CROWD = 200  # more pieces of ink than that are several digits, or none
+LIMIT = 3000  # ways to make digits of pieces that are tried in one picture
+NUMBER = 2.0  # log-odds of being digits that the characters of a number have on average, at least
+REFUSED = -4.0  # what a character counts that was left out
+SURE = 0.8  # confidence from which on a digit is counted, and drawn as sure
+WEIGHTS = paths.REFERENCE / "line_weights.json"
+
+# 28×28 images, uint8 (N, 28, 28) -> the probabilities of the ten digits (N, 10), and how likely each image is to be a
+# digit at all (N,): log-odds, against what is asked of a single digit.
+Judge = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+class Character(NamedTuple):
+    """One digit of a line: its text, its confidence 0..1, and its box in the picture."""
+
+    text: str
+    confidence: float
+    box: tuple[int, int, int, int]
+
+
+@dataclass(eq=False)
+class Guess:
+    """Consecutive pieces of a row, first to last (exclusive), taken for one digit, and what the network says of it."""
+
+    first: int
+    last: int
+    box: tuple[int, int, int, int]
+    image: np.ndarray  # uint8 (28, 28)
+    high: float  # of the row's height, as are wide and off (how far the middle is from the row's)
+    wide: float
+    off: float
+    cuts: int  # on how many sides, 0 to 2, it was cut from other ink
+    lean: float  # to the right, as a tangent
+    tilt: float = 0.0  # lean against the row's
+    probabilities: np.ndarray | None = None  # (10,)
+    likely: float = 0.0  # to be a digit, in log-odds
+    score: float = 0.0  # how much speaks for it
+    posterior: float = 0.0  # how likely it is that these pieces are one digit, all ways to read the row considered
+
+
+class Found(NamedTuple):
+    """What was read in a page: the digits of each row, and what they were chosen from."""
+
+    digits: list[list[Guess]]
+    page: Page
+    rows: list[Row]
+    guesses: list[list[Guess]]
+    scale: float  # pixels of the picture a pixel of the page
+    evidence: float  # how well the digits suit the network; tells which of two ways to read the page is right
+
+
+# Reading ------------------------------------------------------------------------------------------------------
+
+
+def read(picture: np.ndarray, judge: Judge) -> tuple[list[list[Character]], images.Steps]:
+    """Reads all digits of a picture, uint8 (H, W) or (H, W, 3): the characters of each row, top to bottom, and the steps.
+
+    Boxes are in the picture's own pixels, rows without digits are left out. Raises NoDigit if there is no digit at
+    all, UserError if the array is no picture.
+    """
+    picture = images.check_picture(picture)
+    found = find(picture, judge)
+    rows = [[_character(guess, picture, found.scale) for guess in row] for row in found.digits if row]
+    if not rows:
+        raise NoDigit("No digit was found: nothing in the picture looks like one.")
+    steps = {"picture": picture, "background removed": found.page.ink, "pieces": _coloured(found.page, found.rows)}
+    return rows, steps | {"reading": annotate(picture, [character for row in rows for character in row])}
+
+
+def _character(guess: Guess, picture: np.ndarray, scale: float) -> Character:
+    """A guess as part of the answer: likely to be one digit, and this one; its box in the picture's pixels."""
+    height, width = picture.shape[:2]
+    left, top, wide, high = (scale * n for n in guess.box)
+    x, y = min(round(left), width - 1), min(round(top), height - 1)
+    box = x, y, max(1, min(round(wide), width - x)), max(1, min(round(high), height - y))
+    digit = int(guess.probabilities.argmax())
+    return Character(str(digit), float(guess.probabilities[digit] * guess.posterior), box)
+
+
+def _coloured(page: Page, rows: list[Row]) -> np.ndarray:
+    """The pieces of a page after all cuts, neighbours in different colours on white: uint8 RGB."""
+    shown = np.full((*page.mask.shape, 3), 255, np.uint8)
+    colours = (0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167)
+    for row in rows:
+        for i, piece in enumerate(row.pieces):
+            shown[piece.top : piece.bottom, piece.left : piece.right][piece.mask] = colours[i % len(colours)]
+    return shown
+
+
+def annotate(picture: np.ndarray, characters: list[Character]) -> np.ndarray:
+    """The picture with a box and the reading of each digit: uint8 RGB, of the same height and width.
+
+    Blue where the reading is sure, orange and thicker where it is not: told apart by the colour-blind too.
+    """
+    shown = cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) if picture.ndim == 2 else picture.copy()
+    for text, confidence, (left, top, wide, high) in characters:
+        colour, line = ((0, 114, 178), high / 40) if confidence >= SURE else ((213, 94, 0), high / 20)
+        line = max(1, round(line))
+        cv2.rectangle(shown, (left, top), (left + wide, top + high), colour, line)
+        scale, thick = max(0.35, high / 70), max(1, round(high / 30))
+        at = left, max(top - line - 2, round(22 * scale))
+        for ink, width in (((255, 255, 255), 3 * thick), (colour, thick)):
+            cv2.putText(shown, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, width, cv2.LINE_AA)
+    return shown
+
+
+def find(picture: np.ndarray, judge: Judge) -> Found:
+    """Reads a picture by its plausible polarities, the ink in the page brought to a good size. Raises NoDigit."""
+    longest = max(picture.shape[:2])
+    gray = to_gray(images.resize(picture, min(WORK, 3 * longest)))
+    evidence = polarity_evidence(gray)
+    found, refusal = [], None
+    for dark_ink in (evidence > 0, evidence <= 0):
+        if found and abs(evidence) > DOUBT:
+            break
+        try:
+            page, rows = _rows(gray, dark_ink)
+            size = typical_height([piece for row in rows for piece in row.pieces]) or HEIGHT
+            if not SIZES[0] <= size <= SIZES[1]:
+                wanted = min(round(max(gray.shape) * HEIGHT / size), MOST, 4 * longest)
+                page, rows = _rows(to_gray(images.resize(picture, wanted)), dark_ink)
+            found.append(_recognise(page, rows, longest / max(page.mask.shape), judge))
+        except NoDigit as error:
+            refusal = refusal or error
+    if not found:
+        raise refusal
+    found[0] = found[0]._replace(evidence=found[0].evidence + abs(evidence))
+    return max(found, key=lambda way: way.evidence)
+
+
+def _rows(gray: np.ndarray, dark_ink: bool) -> tuple[Page, list[Row]]:
+    """A page and its rows, the pieces cut wherever digits may touch. Raises NoDigit if it is blank."""
+    page = prepare(gray, dark_ink)
+    rows = find_rows(find_pieces(page))
+    for row in rows:
+        parts = [part for piece in row.pieces for part in cut(piece, page.ink, row.height, page.stroke)]
+        row.pieces = sorted(parts, key=lambda p: p.x)
+    return page, rows
+
+
+def _recognise(page: Page, rows: list[Row], scale: float, judge: Judge) -> Found:
+    """The digits in rows of pieces."""
+    guesses = make_guesses(page, rows)
+    together = [guess for row in guesses for guess in row]
+    if together:
+        for guess, probabilities, likely in zip(together, *judge(np.stack([g.image for g in together])), strict=True):
+            guess.probabilities, guess.likely = probabilities, float(likely)
+            guess.score = weigh("digit", digit_facts(guess))
+    found = [best_path(row, its, page.stroke) for row, its in zip(rows, guesses, strict=True)]
+    found = [digits_of_words(row, path) for row, path in zip(rows, found, strict=True)]
+    digits = [guess for path in found for guess in path]
+    evidence = np.mean([g.probabilities.max() + 0.2 * np.clip(g.likely, -5, 5) for g in digits]) if digits else -1.0
+    return Found(found, page, rows, guesses, scale, float(evidence))
+
+
+# Cuts ---------------------------------------------------------------------------------------------------------
+
+
+def cut(piece: Piece, ink: np.ndarray, height: float, stroke: float) -> list[Piece]:
+    """A piece cut where digits may touch: its parts from left to right, or itself alone.
+
+    A cut is a path from top to bottom through as little ink as possible (a seam, as in seam carving, Avidan and Shamir,
+    2007; drop-fall algorithms seek the same). Every good path is taken; whether it is one between digits is decided
+    later, by what the network says of the parts.
+    """
+    if piece.width < 0.5 * height or piece.width < 2.2 * stroke:
+        return [piece]
+    scale = min(1.0, 40 / piece.height)
+    # Gray ink, not its mask: where two blurred strokes meet, the ink between them is paler.
+    gray = ink[piece.top : piece.bottom, piece.left : piece.right] * piece.mask
+    full = np.percentile(gray[piece.mask], 80)
+    small = np.where(piece.mask, 0.25 + 0.75 * np.minimum(gray / full, 1), 0).astype(np.float32)
+    if scale < 1:
+        small = cv2.resize(small, (max(1, round(piece.width * scale)), 40), interpolation=cv2.INTER_AREA)
+    (down, came), (up, went) = _seams(small), (flipped[::-1] for flipped in _seams(small[::-1]))
+    middle = small.shape[0] // 2
+    costs = down[middle] + up[middle] - small[middle]
+    wide = piece.width > 0.95 * height  # most digits are not, so a costly path is tried as well
+    most = np.inf if wide else scale * (2.6 * stroke + 0.12 * height)
+    near = max(2, round((0.07 if wide else 0.1) * scale * height))
+    seams: list[np.ndarray] = []
+    for x in range(near, small.shape[1] - near):
+        lowest = costs[x] <= costs[max(0, x - near) : x + near + 1].min()
+        if costs[x] >= most or not lowest or (seams and x - seams[-1][middle] < near):
+            continue
+        path = np.full(len(small), x)
+        for y in range(middle, 0, -1):
+            path[y - 1] = path[y] + came[y, path[y]]
+        for y in range(middle, len(small) - 1):
+            path[y + 1] = path[y] + went[y, path[y]]
+        seams.append(path)
+    return _divide(piece, seams, scale, 1.5 * stroke**2) if seams else [piece]
+
+
+def _seams(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each pixel the ink on the best path from the top to it (H, W), and the step to the pixel before: -1, 0, 1."""
+    costs, steps = ink.copy(), np.zeros(ink.shape, np.int8)
+    for y in range(1, len(ink)):
+        before = np.pad(costs[y - 1], 1, constant_values=1e9)
+        aside = 0.12 + 0.4 * ink[y]  # a step aside is longer
+        ways = np.stack([before[:-2] + aside, before[1:-1], before[2:] + aside])
+        best = ways.argmin(axis=0)
+        steps[y] = best - 1
+        costs[y] += ways[best, np.arange(ink.shape[1])]
+    return costs, steps
+
+
+def _divide(piece: Piece, seams: list[np.ndarray], scale: float, least: float) -> list[Piece]:
+    """The parts of a piece between seams; slivers of less than `least` pixels stay with their neighbour."""
+    rows = np.minimum((np.arange(piece.height) * scale).astype(int), len(seams[0]) - 1)
+    rest, parts = piece.mask, []
+    for seam in seams:
+        left = np.arange(piece.width) < (seam[rows] / scale)[:, None]
+        if min(np.count_nonzero(rest & left), np.count_nonzero(rest & ~left)) >= least:
+            parts.append(rest & left)
+            rest = rest & ~left
+    pieces = []
+    for part in [*parts, rest]:
+        x, y, wide, high = cv2.boundingRect(part.astype(np.uint8))
+        mask = part[y : y + high, x : x + wide]
+        pieces.append(Piece(piece.left + x, piece.top + y, mask, piece.whole, piece.thick))
+    return pieces
+
+
+# Guesses ------------------------------------------------------------------------------------------------------
+
+
+def make_guesses(page: Page, rows: list[Row]) -> list[list[Guess]]:
+    """For each row all ways to take consecutive pieces for a digit, each with its 28×28."""
+    guesses, room = [], LIMIT
+    for row in rows:
+        spans = [(i, j) for i in range(len(row.pieces)) for j in range(i + 1, min(i + TOGETHER, len(row.pieces)) + 1)]
+        its = [guess for first, last in spans[:room] if (guess := _guess(page, row, first, last))]
+        room = max(0, room - len(its))
+        upright = float(np.median([g.lean for g in its if 0.7 < g.high < 1.15 and not g.cuts] or [0.0]))
+        for guess in its:
+            guess.tilt = guess.lean - upright
+        guesses.append(its)
+    return guesses
+
+
+def _guess(page: Page, row: Row, first: int, last: int) -> Guess | None:
+    """Some pieces as one digit; None where they are too wide, too small, too far apart, or hold too little ink."""
+    pieces = row.pieces[first:last]
+    left, top, right, bottom = extent(pieces)
+    wide, high = right - left, bottom - top
+    gap = max((b.left - max(p.right for p in pieces[:i]) for i, b in enumerate(pieces[1:], 1)), default=0)
+    if wide > WIDEST * row.height or not 0.4 <= high / row.height <= 2.2 or gap > 0.3 * row.height:
+        return None
+    mask = np.zeros((high + 4, wide + 4), np.uint8)
+    for p in pieces:
+        place = mask[p.top - top + 2 : p.bottom - top + 2, p.left - left + 2 : p.right - left + 2]
+        place[p.mask] = 255
+    ink = np.zeros_like(mask)
+    y, x = max(0, top - 2), max(0, left - 2)
+    around = page.ink[y : bottom + 2, x : right + 2]
+    ink[y - top + 2 : y - top + 2 + around.shape[0], x - left + 2 : x - left + 2 + around.shape[1]] = around
+    try:
+        image = to_mnist(images.trace(ink, mask, page.level, TRACE))
+    except NoDigit:  # a sliver that vanishes as it shrinks
+        return None
+    wholes = {p.whole for p in pieces}
+    moments = cv2.moments(mask, binaryImage=True)
+    return Guess(
+        first, last, (left, top, wide, high), image,
+        high=high / row.height,
+        wide=wide / row.height,
+        off=abs(row.middle((left + right) / 2) - (top + bottom) / 2) / row.height,
+        cuts=sum(any(p.whole in wholes for p in side) for side in (row.pieces[:first], row.pieces[last:])),
+        lean=-moments["mu11"] / max(moments["mu02"], 1),
+    )  # fmt: skip
+
+
+def to_mnist(cropped: np.ndarray) -> np.ndarray:
+    """A cropped mask whose longest side is TRACE pixels to 28×28, by the last steps for single digits."""
+    low, high = (width * TRACE / images.BOX for width in images.STROKE)
+    thick = images.crop(images.normalise_stroke(cropped, low, high))
+    return images.centre_of_mass(images.fit_box(thick))
+
+
+# What speaks for a digit --------------------------------------------------------------------------------------
+
+
+@functools.cache
+def weights() -> dict:
+    """The weights of `digit_facts` ("digit") and `rest_facts` ("rest"), and the "shapes" of the ten digits.
+
+    A shape is mean and standard deviation of width by height. Raises UserError where the file is damaged.
+    """
+    try:
+        found = json.loads(WEIGHTS.read_text(encoding="utf-8"))
+        return {name: found[name] for name in ("digit", "rest", "shapes")}
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{paths.display(WEIGHTS)} cannot be used ({error}): get it anew.") from error
+
+
+def weigh(kind: str, facts: dict[str, float]) -> float:
+    """The weighted sum of facts. Every fact needs a weight."""
+    known = weights()[kind]
+    return sum(known[name] * value for name, value in facts.items())
+
+
+def digit_facts(guess: Guess) -> dict[str, float]:
+    """What speaks for or against a guess's being one whole digit: what the network says of it, then its shape."""
+    digit = int(guess.probabilities.argmax())
+    sure = guess.probabilities[digit]
+    mean, spread = weights()["shapes"][digit]
+    broad = (guess.wide / max(guess.high, 0.05) - mean) / spread
+    one = float(digit == 1)  # most signs look like a 1
+    return {
+        "always": 1.0,
+        "margin": min(np.log(sure + 1e-3) - np.log(1 - sure + 1e-3), 6.0),
+        "digit": float(np.clip(guess.likely, 0, 8)),
+        "no digit": float(np.clip(-guess.likely, 0, 8)),
+        "short": max(0, 1 - guess.high) ** 2,
+        "tall": max(0, guess.high - 1.15),
+        "broad": min(max(0, broad), 5.0),
+        "off": min(max(0, guess.off - 0.12), 0.3),
+        "cuts": guess.cuts,
+        "tilted one": one * min(abs(guess.tilt), 0.5),
+        "tall one": one * max(0, guess.high - 1.1),
+    }
+
+
+def rest_facts(row: Row, first: int, last: int, stroke: float) -> dict[str, float]:
+    """What speaks for pieces' being a sign, a letter or dirt, no part of a digit."""
+    pieces = row.pieces[first:last]
+    left, top, right, bottom = extent(pieces)
+    high, wide = (bottom - top) / row.height, (right - left) / row.height
+    before = max((p.right for p in row.pieces[:first]), default=-(10**6))
+    after = min((p.left for p in row.pieces[last:]), default=10**6)
+    return {
+        "always": 1.0,
+        "small": max(0, 1 - 2 * high),
+        "tall": min(max(0, high - 1.1), 1.0),
+        "wide": min(max(0, wide - 0.9), 2.0),
+        "ink": min(sum(p.area for p in pieces) / row.height / stroke, 2.0),
+        "apart": float(np.clip(min(left - before, after - right) / row.height, -0.2, 0.2)),
+    }
+
+
+def rests(pieces: list[Piece]) -> list[tuple[int, int]]:
+    """What may be left out of a row: (first, last) of pieces. What was cut is left out as a whole or not at all."""
+    spans = []
+    for i, piece in enumerate(pieces):
+        same = [j for j, other in enumerate(pieces) if other.whole == piece.whole]
+        if same[-1] - same[0] >= len(same):  # something else lies between its parts
+            spans.append((i, i + 1))
+        elif i == same[0]:
+            spans.append((i, same[-1] + 1))
+    return spans
+
+
+def extent(pieces: list[Piece]) -> tuple[int, int, int, int]:
+    """The box round pieces: left, top, right, bottom."""
+    left, top = min(p.left for p in pieces), min(p.top for p in pieces)
+    return left, top, max(p.right for p in pieces), max(p.bottom for p in pieces)
+
+
+def best_path(row: Row, guesses: list[Guess], stroke: float) -> list[Guess]:
+    """The guesses of a row, left to right, for which together most speaks, by dynamic programming.
+
+    Notes in each how likely it is, all other ways to read the row considered: a semi-Markov conditional random field
+    (Sarawagi and Cohen, 2004), its most likely path and its marginals.
+    """
+    count = len(row.pieces)
+    arcs = [(guess.first, guess.last, guess.score, guess) for guess in guesses]
+    arcs += [(a, b, weigh("rest", rest_facts(row, a, b, stroke)), None) for a, b in rests(row.pieces)]
+    best, before, after = (np.full(count + 1, -np.inf) for _ in range(3))  # the last two: log-sums over all ways
+    best[0] = before[0] = after[count] = 0.0
+    chosen: list[tuple] = [()] * (count + 1)
+    for first, last, score, guess in sorted(arcs, key=lambda arc: arc[1]):
+        before[last] = np.logaddexp(before[last], before[first] + score)
+        if best[first] + score > best[last]:
+            best[last], chosen[last] = best[first] + score, (first, last, score, guess)
+    for first, last, score, _ in sorted(arcs, key=lambda arc: -arc[0]):
+        after[first] = np.logaddexp(after[first], after[last] + score)
+    path, at = [], count
+    while at:
+        first, last, score, guess = chosen[at]
+        if guess:
+            guess.posterior = float(np.exp(before[first] + score + after[last] - before[count]))
+            path.append(guess)
+        at = first
+    return path[::-1]
+
+
+def digits_of_words(row: Row, path: list[Guess]) -> list[Guess]:
+    """The digits of those words in a row that are numbers: many a letter passes for a digit, hardly a whole word.
+
+    A word's characters are the digits read there and what was left out although it is as large as one. How likely
+    they are digits, on average, decides. One or two characters are asked for no more than a single picture is.
+    """
+    read = {i for guess in path for i in range(guess.first, guess.last)}
+    characters = [(g.box[0], g.box[0] + g.box[2], min(g.likely, 8.0), g) for g in path]
+    for first, last in rests(row.pieces):
+        left, top, right, bottom = extent(row.pieces[first:last])
+        digit_sized = 0.6 < (bottom - top) / row.height < 1.6 and right - left > 0.35 * row.height
+        if digit_sized and read.isdisjoint(range(first, last)):
+            characters.append((left, right, REFUSED, None))
+    characters.sort(key=lambda character: character[0])
+    gaps = [after[0] - before[1] for before, after in itertools.pairwise(characters)]
+    space = max(0.35 * row.height, 1.8 * float(np.median(gaps))) if gaps else 0.0
+    words = [characters[:1]]
+    for gap, character in zip(gaps, characters[1:], strict=True):
+        if gap > space:
+            words.append([])
+        words[-1].append(character)
+    asked = [0.0 if len(word) < 3 else NUMBER for word in words]
+    likely = [np.mean([character[2] for character in word] or [REFUSED]) for word in words]
+    numbers = [word for word, mean, least in zip(words, likely, asked, strict=True) if mean > least]
+    return [guess for word in numbers for _, _, _, guess in word if guess]
+
+
+# How many digits ----------------------------------------------------------------------------------------------
+
+
+def count_digits(picture: np.ndarray, candidates: list[images.Steps], chosen: int, judge: Judge) -> int:
+    """How many digits a picture shows, given the ways to read it as one digit, and which was chosen: 1 unless sure.
+
+    Only where other ink is as large as the digit, or the digit is wider than most, the picture is read as a page.
+    Broken strokes, bars, specks, frames and tables are no digits, so they count for nothing.
+    """
+    if max(picture.shape[:2]) <= images.TINY or not any(_crowded(steps) for steps in candidates):
+        return 1
+    work, alone = candidates[chosen]["picture"], candidates[chosen]["centred 28×28"]
+    try:
+        digits = [guess for row in find(work, judge).digits for guess in row]
+    except NoDigit:
+        return 1
+    # What passes for a digit as a whole is one, whatever its parts resemble; one of several is found among them.
+    whole = judge(alone[None])[1][0] > 0 and all(images.difference(alone, g.image) > 0.4 for g in digits)
+    sure = [g for g in digits if g.probabilities.max() * g.posterior >= SURE and g.likely > 0 and g.high > 0.6]
+    return 1 if whole else max(1, len(sure))
+
+
+def _crowded(steps: images.Steps) -> bool:
+    """Whether there may be several digits: several pieces of ink of a digit's size, or one wider than high.
+
+    A frame, which is ink round other ink of a digit's size, does not count.
+    """
+    work, mask = steps["picture"], steps["binarised"]
+    if mask.shape != work.shape[:2]:  # the digit was looked at from near, so its neighbours are out of sight
+        dark_ink = not np.array_equal(steps["grayscale"], steps["ink bright"])
+        try:
+            mask = prepare(to_gray(work), dark_ink).mask
+        except NoDigit:
+            return False
+    left, top, wide, high, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)[2][1:].T
+    inside = (left > 0) & (top > 0) & (left + wide < mask.shape[1]) & (top + high < mask.shape[0])
+    if not inside.any():
+        return False
+    inside &= high > 0.2 * high[inside].max()
+    if np.count_nonzero(inside) > CROWD:
+        return True
+    left, top, wide, high = (n[inside] for n in (left, top, wide, high))
+    near, far = np.array([left, top]), np.array([left + wide, top + high])
+    round_others = ((near[:, :, None] < near[:, None]) & (far[:, :, None] > far[:, None])).all(axis=0).any(axis=1)
+    wide, high = wide[~round_others], high[~round_others]
+    return len(high) > 0 and bool(np.count_nonzero(high > 0.5 * high.max()) > 1 or (wide > 1.2 * high.max()).any())

@@ -1,0 +1,155 @@
+"""A trained network from a file, behind one interface: `network(x)` returns logits and features.
+
+LiteRT (.tflite) answers within milliseconds of process start; Keras (.keras) is the way where LiteRT is missing.
+Explained in notebooks/06_custom_image_prediction.ipynb.
+"""
+
+import importlib.util
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from helpers import paths
+from helpers.errors import UserError
+from helpers.images.candidates import FIELD, to_input
+
+CLASSES = 10
+BATCH = 512  # images at a time: more is not faster, and takes memory
+
+
+def find_model(model: str | Path | None = None) -> Path:
+    """The file of the model: `model` itself, or without it the one that is shipped in outputs/reference/.
+
+    That is digits.tflite, or digits.keras where LiteRT is not installed. Raises UserError if there is no such file.
+    """
+    if model is not None:
+        path = Path(model)
+        if path.suffix.lower() not in (".tflite", ".keras"):
+            raise UserError(f"{path} is not a model: give a .tflite file (LiteRT) or a .keras file.")
+        if not path.is_file():
+            raise UserError(f"The model {path} is not there: check the path.")
+        return path
+    lite, keras = (paths.REFERENCE / f"digits{suffix}" for suffix in (".tflite", ".keras"))
+    if lite.is_file() and importlib.util.find_spec("ai_edge_litert"):
+        return lite
+    if keras.is_file():
+        return keras
+    if lite.is_file():
+        raise UserError("The package ai-edge-litert is missing: install it with 'pip install ai-edge-litert'.")
+    raise UserError(f"There is no model in {paths.display(paths.REFERENCE)}: get a complete copy of the project.")
+
+
+class Network:
+    """What both kinds have in common. Safe to use from several threads."""
+
+    def __init__(self, path: Path):
+        """Loads a file and tries it. Raises UserError if it is damaged or not a digit classifier of this project."""
+        self.path = path
+        self._lock = threading.Lock()
+        try:
+            with quiet_stderr():
+                self._load()
+                logits, features = self._run(np.zeros((2, FIELD, FIELD, 1), np.float32))
+        except UserError:
+            raise
+        except Exception as error:  # what a damaged or foreign file makes a loader raise is not documented
+            raise UserError(f"The model {path.name} cannot be used ({_sentence(error)}): give another file.") from error
+        if logits.shape != (2, CLASSES) or features.ndim != 2 or len(features) != 2 or not np.isfinite(logits).all():
+            raise UserError(f"The model {path.name} is not one for digits: it does not answer with {CLASSES} logits.")
+
+    def __call__(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Logits (N, 10) and features (N, F), float32, of images uint8 (N, 28, 28). UserError for other arrays."""
+        x = to_input(x)
+        with self._lock:
+            # An empty array still needs shapes: they come from one black image.
+            parts = [self._run(x[i : i + BATCH]) for i in range(0, len(x), BATCH)]
+            parts = parts or [tuple(a[:0] for a in self._run(np.zeros((1, *x.shape[1:]), np.float32)))]
+        return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+
+
+class LiteNetwork(Network):
+    """A LiteRT file with one float32 input (N, 28, 28, 1) and the named outputs `logits` and `features`."""
+
+    def _load(self) -> None:
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError as error:
+            raise UserError(
+                "A .tflite model needs the package ai-edge-litert: install it with 'pip install ai-edge-litert'."
+            ) from error
+        # From its bytes, not its path: a path outside the system's encoding would not be found.
+        interpreter = Interpreter(model_content=self.path.read_bytes(), num_threads=1)
+        signatures = list(interpreter.get_signature_list().values())
+        if len(signatures) != 1 or not {"logits", "features"} <= set(signatures[0]["outputs"]):
+            raise UserError(f"The model {self.path.name} has no outputs named logits and features: give another file.")
+        inputs = interpreter.get_input_details()
+        fits = len(inputs) == 1 and tuple(inputs[0]["shape"][1:]) == (FIELD, FIELD, 1)
+        if not fits or inputs[0]["dtype"] != np.float32:
+            raise UserError(f"The model {self.path.name} does not take float32 images of 28×28: give another file.")
+        self._name = signatures[0]["inputs"][0]
+        self._runner = interpreter.get_signature_runner()
+
+    def _run(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        outputs = self._runner(**{self._name: x})
+        return outputs["logits"], outputs["features"]
+
+
+class KerasNetwork(Network):
+    """A Keras file that ends in a Dense layer of 10 units, with softmax in it or after it.
+
+    The features are that layer's input. Its logits are worked out from them, so a model with softmax inside has
+    its logits too: those of the notebooks of this series can all be used.
+    """
+
+    def _load(self) -> None:
+        import keras
+
+        model = keras.models.load_model(self.path, compile=False)
+        if tuple(model.input_shape) != (None, FIELD, FIELD, 1):
+            raise UserError(f"The model {self.path.name} does not take images of 28×28: give another file.")
+        last = next((layer for layer in model.layers[::-1] if isinstance(layer, keras.layers.Dense)), None)
+        if last is None or last.units != CLASSES:
+            raise UserError(f"The model {self.path.name} is not one for digits: it does not end in {CLASSES} units.")
+        self._body = keras.Model(model.inputs[0], last.input)  # `input` is not there in a Sequential
+        self._weights = [np.asarray(weights, np.float32) for weights in last.weights]
+
+    def _run(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        features = np.asarray(self._body(x, training=False), np.float32)
+        kernel, *bias = self._weights
+        return features @ kernel + sum(bias), features
+
+
+def load(model: str | Path | None = None) -> Network:
+    """The network in the file that `find_model` finds. Raises UserError if there is none or it cannot be used."""
+    path = find_model(model)
+    return KerasNetwork(path) if path.suffix.lower() == ".keras" else LiteNetwork(path)
+
+
+def _sentence(error: Exception) -> str:
+    """The first line of an error, short enough for a sentence."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".")[:120]
+
+
+@contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Sends what C++ libraries write to file descriptor 2 nowhere; Python's own exceptions still surface.
+
+    LiteRT and TensorFlow greet there, TensorFlow while it is imported, before any of its log settings count.
+    """
+    try:
+        saved = os.dup(2)
+    except OSError:  # closed: nobody would see it anyway
+        yield
+        return
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

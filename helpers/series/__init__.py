@@ -1,0 +1,1 @@
+"""Runs the notebooks in order, and writes what a run is."""

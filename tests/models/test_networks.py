@@ -1,0 +1,323 @@
+"""helpers.models, augment and training: shapes and counts, what augmentation may do, and that training repeats."""
+
+import keras
+import numpy as np
+import pytest
+
+from helpers.models import augment
+from helpers.models import networks as models
+from helpers.training import fitting as training
+from helpers.errors import UserError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def deterministic():
+    """As the notebooks' set-up call does it."""
+    import tensorflow as tf
+
+    tf.config.experimental.enable_op_determinism()
+
+
+def images(n, seed=0):
+    return np.random.default_rng(seed).random((n, 28, 28, 1)).astype("float32")
+
+
+# --- models
+
+
+def test_the_reports_network_has_its_published_size():
+    model = models.report_cnn()
+    assert model.count_params() == 225_034
+    assert [layer.output.shape[1:] for layer in model.layers if layer.weights] == [
+        (26, 26, 32), (11, 11, 64), (128,), (10,)
+    ]  # fmt: skip
+
+
+def test_baseline_adds_normalisation_only_to_the_count():
+    # Four numbers a map for batch normalisation, in place of one bias a filter.
+    assert models.baseline_cnn().count_params() == 225_034 + (4 - 1) * (32 + 64)
+    assert models.baseline_cnn(batch_norm=False).count_params() == 225_034
+
+
+@pytest.mark.parametrize("builder", [models.report_cnn, models.baseline_cnn])
+@pytest.mark.parametrize("classes", [10, 4])
+def test_outputs_are_probabilities(builder, classes):
+    model = builder(num_classes=classes)
+    assert model.input_shape == (None, 28, 28, 1) and not model.compiled
+    probabilities = model.predict(images(5), verbose=0)
+    assert probabilities.shape == (5, classes) and (probabilities >= 0).all()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_settings_reach_the_layers():
+    model = models.baseline_cnn(filters=(8, 16), kernel_size=5, dense_units=24, dropout=0.4, batch_norm=False)
+    first, second = (layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
+    assert (first.filters, second.filters, first.kernel_size, second.kernel_size) == (8, 16, (5, 5), (5, 5))
+    assert [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)] == [0.4, 0.4]
+    assert [layer.units for layer in model.layers if isinstance(layer, keras.layers.Dense)] == [24, 10]
+    assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers)
+
+
+# --- augmentation
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    """600 soft round spots a little off the centre, so that a turn moves their centre of mass."""
+    y, x = np.mgrid[:28, :28]
+    spot = np.exp(-((x - 13.5 - 6) ** 2 + (y - 13.5) ** 2) / 4).astype("float32")
+    return np.repeat(spot[None, ..., None], 600, axis=0)
+
+
+def centres(batch):
+    """Centre of mass of each image, x and y in pixels from the middle of the image."""
+    weights = np.asarray(batch)[..., 0]
+    y, x = np.mgrid[:28, :28] - 13.5
+    mass = weights.sum(axis=(1, 2))
+    return np.stack([(weights * x).sum(axis=(1, 2)) / mass, (weights * y).sum(axis=(1, 2)) / mass], axis=1)
+
+
+def apply(layer, batch):
+    return np.asarray(layer(batch, training=True))
+
+
+def test_augmentation_rests_when_not_training():
+    batch = images(4)
+    layer = augment.augmentation(noise=0.2)
+    assert np.array_equal(layer(batch, training=False), batch) and np.array_equal(layer(batch), batch)
+    assert not np.array_equal(apply(layer, batch), batch)
+
+
+def test_shift_stays_in_its_range_and_uses_it(blobs):
+    moves = centres(apply(augment.RandomAffine(rotation=0.0, shift=0.1, zoom=0.0, seed=1), blobs)) - [6, 0]
+    assert np.abs(moves).max() < 2.8 + 0.05  # a tenth of 28 pixels
+    assert np.abs(moves).max(axis=0).min() > 2.6 and np.abs(moves.mean(axis=0)).max() < 0.2
+    assert abs(np.corrcoef(moves.T)[0, 1]) < 0.15  # x and y are drawn apart
+
+
+def test_rotation_stays_in_its_range_and_uses_it(blobs):
+    spots = centres(apply(augment.RandomAffine(rotation=20.0, shift=0.0, zoom=0.0, seed=1), blobs))
+    angles = np.degrees(np.arctan2(spots[:, 1], spots[:, 0]))
+    assert 19 < np.abs(angles).max() < 20.2 and abs(angles.mean()) < 1.5
+    np.testing.assert_allclose(np.hypot(*spots.T), 6, atol=0.05)  # about the centre, so no distance changes
+
+
+def test_zoom_stays_in_its_range_and_uses_it(blobs):
+    spots = centres(apply(augment.RandomAffine(rotation=0.0, shift=0.0, zoom=0.2, seed=1), blobs))
+    factors = spots[:, 0] / 6
+    assert 0.79 < factors.min() < 0.82 and 1.18 < factors.max() < 1.21
+    assert np.abs(spots[:, 1]).max() < 0.05
+
+
+def test_zoom_differs_between_width_and_height():
+    y, x = np.mgrid[:28, :28]
+    spot = np.exp(-((x - 13.5 - 6) ** 2 + (y - 13.5 - 6) ** 2) / 4).astype("float32")
+    batch = np.repeat(spot[None, ..., None], 300, axis=0)
+    factors = centres(apply(augment.RandomAffine(rotation=0.0, shift=0.0, zoom=0.2, seed=1), batch)) / 6
+    assert (factors.std(axis=0) > 0.1).all()  # both are drawn
+    assert abs(np.corrcoef(factors.T)[0, 1]) < 0.2
+
+
+def test_background_stays_black_and_values_in_range():
+    batch = np.zeros((50, 28, 28, 1), "float32")
+    batch[:, 10:18, 10:18] = 1
+    changed = apply(augment.augmentation(), batch)
+    assert changed.min() == 0 and changed.max() <= 1 + 1e-6
+    edge = np.concatenate([changed[:, :3].ravel(), changed[:, -3:].ravel(), changed[:, :, :3].ravel()])
+    assert not edge.any()  # nothing wraps around, repeats or is filled with ink
+
+
+def test_what_comes_in_from_outside_is_background():
+    changed = apply(
+        augment.RandomAffine(rotation=0.0, shift=0.3, zoom=0.0, seed=1), np.ones((50, 28, 28, 1), "float32")
+    )
+    assert (changed[:, [0, -1]] == 0).any(axis=(1, 2, 3)).mean() > 0.8
+
+
+def test_each_image_gets_its_own_change(blobs):
+    assert len(np.unique(centres(apply(augment.RandomAffine(seed=1), blobs[:50])).round(4), axis=0)) == 50
+
+
+def test_noise_has_its_strength():
+    changed = apply(augment.augmentation(0.0, 0.0, 0.0, noise=0.1), np.full((20, 28, 28, 1), 0.5, "float32"))
+    inner = changed[:, 2:-2, 2:-2]
+    assert 0.095 < inner.std() < 0.105 and abs(inner.mean() - 0.5) < 0.01
+
+
+def test_augmentation_repeats_with_the_seed(blobs):
+    def twice(seed, layer_seed):
+        keras.utils.set_random_seed(seed)
+        layer = augment.RandomAffine(seed=layer_seed)
+        return apply(layer, blobs[:8]), apply(layer, blobs[:8])
+
+    for layer_seed in (None, 3):
+        first, again = twice(7, layer_seed), twice(7, layer_seed)
+        assert np.array_equal(first, again) and not np.array_equal(first[0], first[1])
+    assert not np.array_equal(twice(7, None)[0], twice(8, None)[0])
+    assert np.array_equal(twice(7, 3)[0], twice(8, 3)[0])  # its own seed counts, whatever the others do
+
+
+def test_augmentation_can_be_saved_with_a_model(tmp_path):
+    model = keras.Sequential([keras.Input((28, 28, 1)), augment.augmentation(5.0, 0.1, 0.2, noise=0.1)])
+    model.save(tmp_path / "front.keras")
+    loaded = keras.models.load_model(tmp_path / "front.keras")
+    layer = loaded.layers[0].layers[0]
+    assert (layer.rotation, layer.shift, layer.zoom) == (5.0, 0.1, 0.2)
+    assert np.array_equal(loaded(images(3)), images(3))
+
+
+def test_slant_leans_upright_strokes():
+    bar = np.zeros((300, 28, 28, 1), "float32")
+    bar[:, 4:24, 13:15] = 1
+    warp = augment.RandomWarp(rotation=0.0, shift=0.0, zoom=0.0, slant=20.0, elastic=0.0, seed=1)
+    changed = apply(warp, bar)
+    x = np.arange(28)
+    upper, lower = (changed[:, row, :, 0] @ x / changed[:, row, :, 0].sum(axis=1) for row in (8, 19))
+    lean = np.degrees(np.arctan((upper - lower) / 11))
+    assert 18 < np.abs(lean).max() < 20.5 and abs(lean.mean()) < 2
+    np.testing.assert_allclose(centres(changed), 0, atol=0.05)  # about the centre
+
+
+def test_warp_without_limits_is_the_identity():
+    batch = images(3)
+    nothing = augment.RandomWarp(rotation=0.0, shift=0.0, zoom=0.0, slant=0.0, elastic=0.0)
+    np.testing.assert_allclose(apply(nothing, batch), batch, atol=1e-5)
+
+
+def test_warp_does_what_affine_does(blobs):
+    settings = {"rotation": 20.0, "shift": 0.0, "zoom": 0.2}
+    warped = centres(apply(augment.RandomWarp(**settings, slant=0.0, elastic=0.0, seed=1), blobs))
+    turned = centres(apply(augment.RandomAffine(**settings, seed=2), blobs))
+    for a, b in ((np.hypot(*warped.T), np.hypot(*turned.T)), (warped[:, 1], turned[:, 1])):
+        np.testing.assert_allclose(np.quantile(a, [0.02, 0.5, 0.98]), np.quantile(b, [0.02, 0.5, 0.98]), atol=0.35)
+
+
+def test_elastic_moves_points_by_its_strength_and_smoothly():
+    y, x = np.mgrid[:28, :28]
+    spots = np.exp(-((x - 14) ** 2 + (y - 14) ** 2) / 4)[None, ..., None].repeat(400, axis=0).astype("float32")
+    moves = centres(apply(augment.RandomWarp(0.0, 0.0, 0.0, 0.0, elastic=1.0, seed=1), spots)) - 0.5
+    # A pixel follows several control points at once, so it moves less than each of them.
+    assert 0.3 < moves.std() < 1.0 and np.abs(moves.mean(axis=0)).max() < 0.15
+    basis = augment.smooth_basis(28, 28, 5)
+    np.testing.assert_allclose(basis.sum(axis=0), 1, rtol=1e-5)
+    assert np.abs(np.diff(basis.reshape(25, 28, 28), axis=2)).max() < 0.1
+
+
+def test_sample_is_bilinear_and_zero_outside():
+    picture = np.arange(784, dtype="float32").reshape(1, 28, 28, 1)
+    at = np.full((1, 784), 3.25, "float32"), np.full((1, 784), 7.5, "float32")
+    assert np.asarray(augment.sample(picture, *at))[0, 0, 0, 0] == pytest.approx(3.25 * 28 + 7.5)
+    for outside in (-1.5, 28.0, 90.0):
+        away = np.full((1, 784), outside, "float32"), at[1]
+        np.testing.assert_allclose(augment.sample(picture, *away), 0, atol=1)  # of 784: what clipping leaves
+
+
+def test_stroke_gets_bolder_and_finer_but_never_vanishes():
+    bar = np.zeros((400, 28, 28, 1), "float32")
+    bar[:, 4:24, 12:15] = 1
+    ink = apply(augment.RandomStroke(stroke=1.0, blur=0.0, seed=1), bar).sum(axis=(1, 2, 3)) / bar[0].sum()
+    assert ink.max() > 1.6 and 0.5 < ink.min() < 0.75
+    assert ((ink > 1).mean() > 0.4) and ((ink < 1).mean() > 0.4)
+
+
+def test_blur_softens_and_keeps_the_ink():
+    bar = np.zeros((50, 28, 28, 1), "float32")
+    bar[:, 4:24, 12:15] = 1
+    soft = apply(augment.RandomStroke(stroke=0.0, blur=1.0, seed=1), bar)
+    np.testing.assert_allclose(soft.sum(axis=(1, 2, 3)), bar[0].sum(), rtol=1e-4)
+    assert (soft.max(axis=(1, 2, 3)) <= 1.0001).all() and soft[:, 14, 11].std() > 0.02
+
+
+def test_each_image_gets_noise_of_its_own_strength():
+    noisy = apply(augment.RandomNoise(0.4, seed=1), np.full((400, 28, 28, 1), 0.5, "float32"))
+    strength = noisy.std(axis=(1, 2, 3))
+    assert strength.min() < 0.02 and 0.38 < strength.max() < 0.43 and abs(noisy.mean() - 0.5) < 0.005
+    np.testing.assert_allclose(np.quantile(strength, [0.25, 0.75]), [0.1, 0.3], atol=0.03)
+
+
+def test_patches_cover_rectangles_and_bring_pieces_of_others():
+    batch = np.zeros((1000, 28, 28, 1), "float32")
+    batch[:500] = 1
+    changed = apply(augment.RandomPatch(share=0.5, size=0.5, seed=1), batch)[..., 0]
+    assert changed.min() == 0 and changed.max() == 1
+    touched = (changed != batch[..., 0]).any(axis=(1, 2))
+    assert 0.35 < touched.mean() < 0.75 and not (changed != batch[..., 0]).mean() > 0.1
+    # On black, gray or white shows in a rectangle of at most half the side.
+    rows = np.ptp([np.flatnonzero(image.any(axis=1))[[0, -1]] for image in changed[500:][touched[500:]]], axis=1) + 1
+    assert rows.max() <= 28 and np.median(rows) <= 14
+    white_on_black = (changed[500:] == 1).any(axis=(1, 2)).mean()
+    assert 0.3 < white_on_black < 0.5  # a piece of the reversed batch, half the time, if it is a pixel large
+    assert not (changed[:500] > 1).any() and ((changed[:500] < 1) & (changed[:500] > 0)).any()
+
+
+# --- training
+
+
+def tiny_model():
+    return keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10, "softmax")])
+
+
+def part(n, seed=0):
+    labels = np.random.default_rng(seed).integers(0, 10, n)
+    x = images(n, seed) * 0.1
+    x[np.arange(n), labels, :, 0] = 1  # row number `label` is white: easy to learn
+    return x, keras.utils.to_categorical(labels, 10)
+
+
+def train(**settings):
+    keras.utils.set_random_seed(0)
+    return training.fit(tiny_model(), part(200), part(100, 1), batch_size=32, **settings)
+
+
+def test_fit_learns_and_returns_plain_numbers():
+    history = train(epochs=8, learning_rate=0.01)
+    assert set(history) >= {"accuracy", "loss", "val_accuracy", "val_loss"}
+    assert all(len(values) == 8 and type(values[0]) is float for values in history.values())
+    assert history["loss"][-1] < history["loss"][0] and history["val_accuracy"][-1] > 0.9
+
+
+def test_same_seed_same_weights():
+    def small(seed):
+        keras.utils.set_random_seed(seed)
+        model = models.baseline_cnn((4, 4), dense_units=8)
+        front = augment.augmentation(noise=0.1)  # its random numbers count too
+        return training.fit(model, part(96), part(32), epochs=1, augmentation=front), model.get_weights()
+
+    (first, weights), (again, weights_again), (other, _) = small(3), small(3), small(4)
+    assert first == again and first != other
+    assert all(np.array_equal(a, b) for a, b in zip(weights, weights_again, strict=True))
+
+
+def test_augmentation_takes_part_and_is_not_kept():
+    class Counter(keras.layers.Layer):
+        calls = 0
+
+        def call(self, x, training=False):
+            Counter.calls += bool(training)
+            return x
+
+    keras.utils.set_random_seed(0)
+    model = tiny_model()
+    before = model.get_weights()
+    training.fit(model, part(64), part(32), epochs=1, augmentation=Counter())
+    assert Counter.calls > 0 and not np.array_equal(before[0], model.get_weights()[0])
+    assert not any(isinstance(layer, Counter) for layer in model.layers)
+
+
+def test_loss_that_is_not_a_number_is_one_sentence():
+    class Diverging(keras.layers.Layer):
+        def call(self, x):
+            return x * float("nan")
+
+    model = keras.Sequential([*tiny_model().layers, Diverging()])
+    model.build((None, 28, 28, 1))
+    with pytest.raises(
+        UserError, match="Training stopped in epoch 1: the loss is not a number; lower the learning rate"
+    ):
+        training.fit(model, part(64), part(32), epochs=3)
+
+
+def test_callbacks_are_called():
+    seen = []
+    train(epochs=3, callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch))])
+    assert seen == [0, 1, 2]

@@ -1,0 +1,157 @@
+"""helpers.parameters: names, types and ranges, and what a notebook's parameters cell says; the set-up call."""
+
+import random
+import subprocess
+import sys
+
+import nbformat
+import numpy as np
+import pytest
+
+from helpers import paths
+from helpers.notebook import parameters
+from helpers.errors import UserError
+from helpers.notebook.session import setup
+
+
+def refused(values, *parts, known=None):
+    with pytest.raises(UserError) as caught:
+        parameters.check(values, "here", known)
+    message = str(caught.value)
+    assert message.startswith("here: ") and "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+def test_good_values_pass_unchanged():
+    values = {"RUN": "my run é", "SEED": 0, "EPOCHS": 3, "ZOOM": 0.5, "DATASET": "a folder/x.npz", "IMAGE": ""}
+    assert parameters.check(values, "here") == values
+
+
+def test_whole_number_is_widened_where_a_fraction_is_meant():
+    value = parameters.check({"ROTATION": 10}, "here")["ROTATION"]
+    assert value == 10.0 and type(value) is float
+
+
+@pytest.mark.parametrize("value", ["ten", 1.5, 2.0, True, None, [3], float("nan")])
+def test_whole_number_wanted(value):
+    refused({"EPOCHS": value}, "EPOCHS", repr(value), "whole number")
+
+
+@pytest.mark.parametrize("value", [0, -1])
+def test_too_small(value):
+    refused({"EPOCHS": value}, "EPOCHS", repr(value), "at least 1")
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.2, float("nan"), float("inf")])
+def test_fraction_out_of_range(value):
+    refused({"ZOOM": value}, "ZOOM", repr(value), "between 0 and 0.9")
+
+
+@pytest.mark.parametrize("value", ["0.5", True, None])
+def test_number_wanted(value):
+    refused({"ZOOM": value}, "ZOOM", "must be a number")
+
+
+@pytest.mark.parametrize("value", [3, None, ("mnist",)])
+def test_text_wanted(value):
+    refused({"DATASET": value}, "DATASET", "must be text")
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "a\\b", "a:b", "/abs", "../up", "a\nb"])
+def test_run_is_one_visible_folder(name):
+    refused({"RUN": name}, "RUN", "without slashes")
+
+
+def test_misspelt_name_gets_a_suggestion():
+    refused({"EPOCH": 3}, "unknown parameter EPOCH", "did you mean EPOCHS?")
+
+
+def test_unknown_name_gets_the_list():
+    refused({"XYZZY": 3}, "unknown parameter XYZZY", "EPOCHS", "SEED")
+
+
+def test_known_names_can_be_limited():
+    refused({"TRIALS": 3}, "unknown parameter TRIALS", "known are EPOCHS, SEED", known=["SEED", "EPOCHS"])
+
+
+def test_namespace_yields_capitals_only():
+    namespace = {"EPOCHS": 1, "EPOHCS": 2, "x_train": 0, "Run": 0, "_A": 0, "In": [], "SEED": 0, "L2": 0.1}
+    assert parameters.from_namespace(namespace) == {"EPOCHS": 1, "EPOHCS": 2, "SEED": 0, "L2": 0.1}
+
+
+@pytest.mark.parametrize(
+    "name, text, value",
+    [("EPOCHS", "3", 3), ("ZOOM", "0.5", 0.5), ("ZOOM", "1", 1.0), ("RUN", "7", "7"), ("EPOCHS", "ten", "ten"),
+     ("EPOCHS", "1.5", "1.5"), ("UNKNOWN", "3", "3")],
+)  # fmt: skip
+def test_command_line_text_becomes_the_type_of_the_name(name, text, value):
+    parsed = parameters.parse(name, text)
+    assert parsed == value and type(parsed) is type(value)
+
+
+def cell(tmp_path, source, tags=("parameters",)):
+    path = tmp_path / "01_x.ipynb"
+    code = nbformat.v4.new_code_cell(source, metadata={"tags": list(tags)})
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# x"), code]), path)
+    return path
+
+
+def test_defaults_are_read_in_order(tmp_path):
+    found = parameters.defaults(cell(tmp_path, 'RUN = "latest"  # a = b\nSEED = 0\nSHIFT = -0.5  # help\n'))
+    assert list(found.items()) == [("RUN", "latest"), ("SEED", 0), ("SHIFT", -0.5)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["EPOCHS = 2 * 3", "EPOCHS = SEED", "EPOCHS += 1", "print(3)", "A.b = 3", "import os", "A = B = 3", "A, B = 1, 2"],
+)
+def test_only_literals_are_defaults(tmp_path, line):
+    with pytest.raises(UserError, match="01_x.ipynb: line 2 of the parameters cell is not NAME = literal"):
+        parameters.defaults(cell(tmp_path, f"SEED = 0\n{line}"))
+
+
+def test_notebook_without_a_parameters_cell(tmp_path):
+    with pytest.raises(UserError, match="01_x.ipynb has no cell tagged parameters"):
+        parameters.defaults(cell(tmp_path, "SEED = 0", tags=()))
+
+
+@pytest.mark.parametrize("file", sorted((paths.NOTEBOOKS / "params").glob("*.yml")), ids=lambda file: file.name)
+def test_shipped_parameter_files_obey_the_rules(file):
+    import yaml
+
+    values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    parameters.check(values, file.name)
+    used = {name for path in paths.NOTEBOOKS.glob("*.ipynb") for name in parameters.defaults(path)}
+    assert set(values) <= used  # a parameter that no notebook takes would be set in vain
+
+
+# --- the set-up call, which applies the rules in every notebook
+
+
+def test_setup_checks_widens_seeds_and_opens_the_run(outputs):
+    namespace = {"RUN": "test", "SEED": 3, "SHIFT": 0, "x_train": None, "setup": setup}
+    drawn = []
+    for _ in range(2):
+        run = setup("03_baseline_cnn", namespace, keras=False)
+        drawn.append((random.random(), np.random.random()))
+    assert drawn[0] == drawn[1]
+    assert run.folder == outputs / "test" and run.folder.is_dir() and run.parameters["SEED"] == 3
+    assert type(namespace["SHIFT"]) is float
+
+
+@pytest.mark.parametrize("extra", [{"EPOHCS": 3}, {"EPOCHS": "ten"}, {"SEED": -1}])
+def test_setup_refuses_what_the_rules_refuse(outputs, extra):
+    with pytest.raises(UserError, match="^03_baseline_cnn: "):
+        setup("03_baseline_cnn", {"RUN": "test", "SEED": 3} | extra, keras=False)
+    assert not outputs.exists()
+
+
+def test_setup_without_keras_is_quick_and_quiet(outputs):
+    code = (
+        "import sys; from helpers.notebook.session import setup; from helpers import data, images, runs, series\n"
+        "setup('01_exploration', {'RUN': 'test', 'SEED': 3}, keras=False)\n"
+        "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -1,0 +1,388 @@
+"""Lines and pages of digits: order, cuts, signs, forms, boxes, and how many digits a picture shows."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from helpers import data
+from helpers.predict import batch
+from helpers.images import candidates as images
+from helpers.predict import lines
+from helpers.images import page
+from helpers.predict import predictor as predict
+from helpers.errors import UserError
+from helpers.images.candidates import NoDigit
+
+CLEAR = (3, 2, 1, 18, 4, 15, 11, 0, 61, 7)  # test images of 0 to 9 that every network reads
+
+
+@pytest.fixture(scope="session")
+def predictor(tmp_path_factory):
+    """The shipped network; where there is none yet, a small one trained for some seconds."""
+    try:
+        return predict.Predictor()
+    except UserError:
+        import keras
+
+    keras.utils.set_random_seed(0)
+    x = keras.Input((28, 28, 1))
+    y = keras.layers.Conv2D(16, 3, strides=2, activation="relu")(x)
+    y = keras.layers.Conv2D(32, 3, strides=2, activation="relu")(y)
+    model = keras.Model(x, keras.layers.Dense(10, activation="softmax")(keras.layers.Flatten()(y)))
+    model.compile("adam", "sparse_categorical_crossentropy")
+    mnist = data.load()
+    model.fit(images.to_input(mnist.x_train[:20000]), mnist.y_train[:20000], batch_size=64, epochs=3, verbose=0)
+    file = tmp_path_factory.mktemp("model") / "small.keras"
+    model.save(file)
+    return predict.Predictor(file)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """A clear digit of each class, cut to its ink: uint8, ink 255, about 80 pixels high."""
+    mnist = data.load()
+    assert [int(mnist.y_test[i]) for i in CLEAR] == list(range(10))
+    drawn = []
+    for i in CLEAR:
+        large = cv2.GaussianBlur(
+            cv2.resize(mnist.x_test[i], None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC), (0, 0), 1
+        )
+        drawn.append(images.crop(255 * (large > 110).astype(np.uint8)))
+    return drawn
+
+
+def write(digits, rows, gap=24, height=None, slope=0.0):
+    """Dark digits on a light page: the picture uint8 RGB, and each digit's box."""
+    wide = 120 + max(sum(digits[int(d)].shape[1] + gap for d in row) for row in rows)
+    ink = np.zeros((130 * len(rows) + 60 + int(abs(slope) * wide), wide), np.uint8)
+    boxes = []
+    for number, row in enumerate(rows):
+        left = 60
+        for d in row:
+            digit = digits[int(d)]
+            top = 40 + 130 * number + int(slope * left)
+            place = ink[top : top + digit.shape[0], left : left + digit.shape[1]]
+            np.maximum(place, digit, out=place)
+            boxes.append((left, top, digit.shape[1], digit.shape[0]))
+            left += digit.shape[1] + gap
+    ink = cv2.GaussianBlur(ink, (0, 0), 0.8)[..., None] / 255
+    picture = np.round(235 + ink * (np.array([40, 45, 90]) - 235)).astype(np.uint8)
+    if height:
+        scale = height / picture.shape[0]
+        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        boxes = [tuple(scale * n for n in box) for box in boxes]
+    return picture, boxes
+
+
+def share(one, other):
+    """Intersection over union of two boxes."""
+    wide = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
+    high = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
+    both = max(0, wide) * max(0, high)
+    return both / (one[2] * one[3] + other[2] * other[3] - both)
+
+
+# Reading ------------------------------------------------------------------------------------------------------
+
+
+def test_rows_are_read_left_to_right_and_top_to_bottom(predictor, digits):
+    rows = ["0123456789", "90210", "31415"]
+    picture, boxes = write(digits, rows)
+    reading = predictor.read(picture, line=True)
+    assert reading.status == "ok" and reading.text == " ".join(rows) and not reading.reason
+    assert "".join(c.text for c in reading.characters) == "".join(rows)
+    assert all(share(c.box, box) > 0.7 for c, box in zip(reading.characters, boxes, strict=True))
+    assert reading.confidence == pytest.approx(np.prod([c.confidence for c in reading.characters]))
+    assert all(0 < c.confidence <= 1 for c in reading.characters)
+
+
+@pytest.mark.parametrize("height", [60, 3000])
+def test_boxes_are_in_pixels_of_the_picture_given_whatever_its_size(predictor, digits, height):
+    picture, boxes = write(digits, ["20740"], height=height)
+    reading = predictor.read(picture, line=True)
+    assert reading.text == "20740"
+    assert all(share(c.box, box) > 0.6 for c, box in zip(reading.characters, boxes, strict=True))
+
+
+@pytest.mark.parametrize("change", ["light on dark", "gray", "slanted", "shadow", "yellow paper"])
+def test_a_row_is_read_under_many_conditions(predictor, digits, change):
+    picture, _ = write(digits, ["4710862"], slope=0.1 if change == "slanted" else 0.0)
+    if change == "light on dark":
+        picture = 255 - picture
+    elif change == "gray":
+        picture = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    elif change == "shadow":
+        picture[:, picture.shape[1] // 2 :] //= 2
+    elif change == "yellow paper":
+        picture = (picture * np.array([1.0, 0.9, 0.4])).astype(np.uint8)
+    assert predictor.read(picture, line=True).text == "4710862"
+
+
+def test_signs_between_digits_are_skipped(predictor, digits):
+    picture, boxes = write(digits, ["2041"], gap=60)
+    left, top, wide, high = boxes[0]
+    ink = (40, 45, 90)
+    cv2.circle(picture, (left + wide + 28, top + high - 2), 4, ink, -1, cv2.LINE_AA)  # a decimal point
+    left, top, wide, high = boxes[1]
+    x, y = left + wide + 30, top + high - 4
+    cv2.line(picture, (x, y), (x - 6, y + 16), ink, 6, cv2.LINE_AA)  # a comma
+    left, top, wide, high = boxes[2]
+    x, y = left + wide + 18, top + high // 2
+    cv2.line(picture, (x, y), (x + 24, y), ink, 7, cv2.LINE_AA)  # a dash
+    assert predictor.read(picture, line=True).text == "2041"
+
+
+def test_forms_and_rules_are_not_read(predictor, digits):
+    picture, boxes = write(digits, ["20963"], gap=36)
+    for left, _, wide, _ in boxes:
+        cv2.rectangle(picture, (left - 17, 20), (left + wide + 17, 140), (90, 90, 90), 2)
+    assert predictor.read(picture, line=True).text == "20963"
+    picture, _ = write(digits, ["20963"])
+    for y in (30, 80, 130):
+        cv2.line(picture, (0, y), (picture.shape[1], y + 6), (120, 140, 200), 2, cv2.LINE_AA)
+    assert predictor.read(picture, line=True).text == "20963"
+
+
+def test_touching_digits_are_split(predictor, digits):
+    for text in ("20", "64", "83", "5062"):
+        picture, boxes = write(digits, [text], gap=-3)
+        reading = predictor.read(picture, line=True)
+        assert reading.text == text
+        assert all(share(c.box, box) > 0.6 for c, box in zip(reading.characters, boxes, strict=True))
+
+
+def test_words_are_not_read(predictor, digits):
+    picture, boxes = write(digits, ["2048"])
+    wide = np.full((picture.shape[0], 420, 3), 235, np.uint8)
+    cv2.putText(wide, "HANNAH", (20, 125), cv2.FONT_HERSHEY_SIMPLEX, 3, (40, 45, 90), 8, cv2.LINE_AA)
+    assert predictor.read(np.hstack([wide, picture]), line=True).text == "2048"
+    reading = predictor.read(wide, line=True)
+    assert reading.status == "rejected" and reading.reason.endswith(".")
+
+
+@pytest.mark.parametrize("kind", ["blank", "black", "noise", "one line", "checks"])
+def test_without_digits_the_reading_says_why(predictor, kind):
+    picture = np.full((200, 300, 3), 240, np.uint8)
+    if kind == "black":
+        picture[:] = 0
+    elif kind == "noise":
+        picture = np.random.default_rng(0).integers(200, 240, picture.shape, dtype=np.uint8)
+    elif kind == "checks":
+        picture[(np.indices(picture.shape[:2]) // 10).sum(0) % 2 == 0] = 30
+    elif kind == "one line":
+        cv2.line(picture, (0, 100), (299, 104), (60, 60, 60), 2)
+    reading = predictor.read(picture, line=True)
+    assert reading.status == "rejected" and reading.reason.endswith(".") and not reading.characters
+
+
+def test_arrays_that_are_no_pictures_are_refused(predictor):
+    for wrong in (np.zeros((0, 5, 3), np.uint8), np.zeros((5, 5)), np.zeros((4, 4, 2), np.uint8)):
+        with pytest.raises(UserError, match="uint8"):
+            lines.read(wrong, predictor.judge)
+        assert predictor.read(wrong, line=True).status == "error"
+
+
+def test_a_number_in_parentheses_is_read(digits, predictor):
+    picture, boxes = write(digits, ["655022"])
+    height = picture.shape[0]
+    page_ = np.full((height, picture.shape[1] + 160, 3), 235, np.uint8)
+    page_[:, 80:-80] = picture
+    for x, start in ((95, 110), (picture.shape[1] + 65, -70)):
+        cv2.ellipse(page_, (x + (40 if start > 0 else -40), 80), (60, 70), 0, start, start + 140, (40, 40, 60), 8)
+    assert predictor.read(page_, line=True).text == "655022"
+
+
+def test_a_sliver_that_vanishes_spoils_no_page(digits, predictor, monkeypatch):
+    picture, _ = write(digits, ["204", "38"])
+    asked, trace = [], images.trace
+
+    def vanishing(ink, mask, *rest):
+        asked.append(mask.shape)
+        if len(asked) == 1:
+            raise NoDigit("No ink was found: the picture is blank.")
+        return trace(ink, mask, *rest)
+
+    whole = predictor.read(picture, line=True).text
+    monkeypatch.setattr(lines.images, "trace", vanishing)
+    text = predictor.read(picture, line=True).text
+    assert whole == "204 38" and text != whole and text.endswith("38")
+
+
+def test_odd_shapes_are_read_or_refused(predictor):
+    rng = np.random.default_rng(1)
+    for shape in ((1, 1), (1, 500), (500, 2), (7, 9, 3), (60, 2000, 3)):
+        reading = predictor.read(rng.integers(0, 255, shape, dtype=np.uint8), line=True)
+        assert reading.status in ("ok", "rejected")
+
+
+def test_the_predictor_reads_lines_and_the_same_each_time(predictor, digits):
+    picture, _ = write(digits, ["1203"])
+    one, other = predictor.read(picture, line=True), predictor.read(picture, line=True)
+    assert one.text == "1203" and one.characters == other.characters and one.seconds > 0
+
+
+def test_the_annotated_picture_has_the_size_of_the_picture(predictor, digits):
+    picture, _ = write(digits, ["1203"])
+    reading = predictor.read(picture, line=True)
+    shown = lines.annotate(picture, reading.characters)
+    assert shown.shape == picture.shape and shown.dtype == np.uint8 and np.any(shown != picture)
+    np.testing.assert_array_equal(shown[-15:], picture[-15:])  # nothing is drawn far from the digits
+    assert np.array_equal(shown, reading.steps["reading"])
+    assert lines.annotate(picture[..., 0].copy(), reading.characters).shape == picture.shape
+
+
+# Steps --------------------------------------------------------------------------------------------------------
+
+
+def test_lines_are_taken_away_and_digits_stay(digits):
+    mask = np.zeros((160, 700), np.uint8)
+    for i, digit in enumerate(digits[:8]):
+        mask[40 : 40 + digit.shape[0], 40 + 80 * i : 40 + 80 * i + digit.shape[1]] = digit
+    without = mask.copy()
+    for y in (30, 75, 140):
+        cv2.line(mask, (0, y), (699, y + 12), 255, 2)
+    rest, taken, thick = page.remove_lines(mask, page.typical_stroke(without))
+    assert np.count_nonzero(rest[without > 0]) > 0.93 * np.count_nonzero(without)
+    assert np.count_nonzero(rest[without == 0]) < 0.1 * np.count_nonzero(mask[without == 0])
+    assert 1 <= thick <= 4 and np.array_equal(cv2.max(rest, taken), mask)
+    untouched, taken, _ = page.remove_lines(without, page.typical_stroke(without))
+    assert np.array_equal(untouched, without) and not taken.any()
+
+
+def test_a_cut_loses_no_ink(digits):
+    mask = np.zeros((90, 200), bool)
+    for left, digit in ((5, digits[2]), (62, digits[6])):
+        mask[5 : 5 + digit.shape[0], left : left + digit.shape[1]] |= digit > 0
+    piece = page.Piece(10, 20, mask, whole=3)
+    parts = lines.cut(piece, np.full((150, 250), 255, np.uint8), 80.0, 10.0)
+    assert len(parts) > 1 and sum(part.area for part in parts) == piece.area
+    assert all(part.whole == 3 for part in parts)
+    again = np.zeros((150, 250), int)
+    for part in parts:
+        again[part.top : part.bottom, part.left : part.right] += part.mask
+    assert np.array_equal(again[20:110, 10:210], mask.astype(int))
+
+
+def test_the_best_path_weighs_the_parts_against_the_whole():
+    pieces = [page.Piece(20 * i, 0, np.ones((40, 15), bool), whole=i, thick=5.0) for i in range(3)]
+    row = page.Row(pieces)
+
+    def guess(first, last, score):
+        shape = {"high": 1, "wide": 0.5, "off": 0, "cuts": 0, "lean": 0}
+        return lines.Guess(first, last, (0, 0, 1, 1), np.zeros((28, 28), np.uint8), **shape, score=score)
+
+    single, double = [guess(i, i + 1, 9.0) for i in range(3)], guess(0, 2, 25.0)
+    path = lines.best_path(row, [*single, double], stroke=5)
+    assert path == [double, single[2]] and all(0.5 < g.posterior <= 1 for g in path)
+    double.score = -5.0
+    assert lines.best_path(row, [*single, double], stroke=5) == single
+    assert lines.best_path(row, [], stroke=5) == []
+
+
+# How many digits ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def count(predictor):
+    """What counts the digits of a picture."""
+    return lambda picture: lines.count_digits(picture, images.candidates(picture), 0, predictor.judge)
+
+
+def crowded(picture):
+    """Whether the first reading of a picture looks like several digits."""
+    return lines._crowded(images.candidates(picture)[0])
+
+
+def test_a_frame_is_no_second_digit_but_two_in_a_frame_are(digits, count):
+    one, two = write(digits, ["5"])[0], write(digits, ["52"])[0]
+    for picture in (one, two):
+        height, width = picture.shape[:2]
+        cv2.rectangle(picture, (15, 15), (width - 15, height - 15), (40, 40, 60), 3)
+    assert not crowded(one) and crowded(two)
+    assert count(one) == 1 and count(two) == 2
+
+
+def test_many_pieces_of_ink_are_not_compared_in_pairs(monkeypatch):
+    mask = np.zeros((300, 300), np.uint8)
+    mask[5:295:6, 5:295:6] = 255
+    steps = {"picture": mask, "binarised": mask}
+    assert lines._crowded(steps)
+    monkeypatch.setattr(np, "array", lambda *_: pytest.fail("compared"))
+    assert lines._crowded(steps)
+
+
+@pytest.mark.parametrize("digit", range(10))
+def test_one_digit_counts_as_one(digits, digit, count):
+    for gap in (0, 200):  # filling the picture, and small in it
+        picture, _ = write(digits, [str(digit)])
+        assert count(cv2.copyMakeBorder(picture, gap, gap, gap, gap, cv2.BORDER_REPLICATE)) == 1
+
+
+def test_a_digit_of_several_strokes_counts_as_one(digits, count):
+    paper, ink = (235, 235, 235), (40, 45, 90)
+    five = np.full((200, 200, 3), paper, np.uint8)
+    cv2.line(five, (80, 40), (135, 36), ink, 9, cv2.LINE_AA)  # the bar, apart
+    curve = np.array([[75, 55], [72, 95], [105, 90], [128, 115], [115, 150], [70, 152]])
+    cv2.polylines(five, [curve], False, ink, 9, cv2.LINE_AA)
+    four = np.full((200, 200, 3), paper, np.uint8)
+    cv2.polylines(four, [np.array([[70, 40], [60, 110], [112, 108]])], False, ink, 9, cv2.LINE_AA)
+    cv2.line(four, (130, 45), (126, 165), ink, 9, cv2.LINE_AA)
+    zero = np.full((200, 200, 3), paper, np.uint8)
+    for start in (20, 200):
+        cv2.ellipse(zero, (100, 100), (45, 62), 0, start - 90, start + 50, ink, 9, cv2.LINE_AA)
+    for picture in (five, four, zero):
+        assert count(picture) == 1
+
+
+def test_specks_frames_and_tables_are_no_digits(digits, count):
+    rng = np.random.default_rng(2)
+    picture, _ = write(digits, ["3"])
+    for x, y in rng.integers(5, 120, (20, 2)):
+        cv2.circle(picture, (int(x), int(y)), 2, (60, 60, 60), -1)
+    assert count(picture) == 1
+    picture, _ = write(digits, ["7"])
+    cv2.rectangle(picture, (25, 15), (145, 170), (40, 45, 90), 4)
+    assert count(picture) == 1
+    picture, _ = write(digits, ["9"])
+    picture[:, :25] = (90, 60, 40)
+    assert count(picture) == 1
+
+
+@pytest.mark.parametrize("text", ["20", "473", "90210", "0123456789"])
+def test_several_digits_are_counted(digits, text, count):
+    picture, _ = write(digits, [text])
+    assert count(picture) == len(text)
+
+
+def test_a_data_sets_image_is_one_digit(count):
+    assert all(count(x) == 1 for x in data.load().x_test[:50])
+
+
+# Command line -------------------------------------------------------------------------------------------------
+
+
+def test_the_command_line_gives_one_string_and_each_character(digits, tmp_path, capsys):
+    picture, _ = write(digits, ["473", "20"])
+    cv2.imwrite(str(tmp_path / "a.png"), picture[..., ::-1])
+    assert batch.main([str(tmp_path / "a.png"), "--line", "--json", "--steps", str(tmp_path / "steps")]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert row["status"] == "ok" and row["text"] == "473 20" and len(row["characters"]) == 5
+    assert all(c["text"] in "0123456789" and 0 < c["confidence"] <= 1 and len(c["box"]) == 4 for c in row["characters"])
+    (strip,) = (tmp_path / "steps").glob("*.png")
+    assert cv2.imread(str(strip)).shape[0] > 400  # the boxes can be made out
+
+
+def test_without_the_option_several_digits_are_rejected_and_the_option_named(digits, predictor):
+    reading = predictor.read(write(digits, ["473"])[0])
+    assert reading.status == "rejected" and "3" in reading.reason and "--line" in reading.reason
+
+
+def test_damaged_weights_are_named(predictor, digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(lines, "WEIGHTS", tmp_path / "line_weights.json")
+    lines.weights.cache_clear()
+    (tmp_path / "line_weights.json").write_text("{", encoding="utf-8")
+    with pytest.raises(UserError, match="line_weights.json"):
+        lines.read(write(digits, ["20"])[0], predictor.judge)
+    lines.weights.cache_clear()

@@ -1,0 +1,79 @@
+"""helpers.card: complete and true for a run, and a sentence where something is missing."""
+
+import re
+
+import pytest
+
+from helpers.series import model_card as card
+from helpers.notebook import run as runs
+
+TITLES = ["Data", "Training", "Accuracy", "By class", "Confidence", "Robustness", "Other people's digits",
+          "Intended use", "Known limits"]  # fmt: skip
+
+EVALUATION = {
+    "test_accuracy": 0.991, "test_accuracy_low": 0.988, "test_accuracy_high": 0.9935, "f1_macro": 0.99,
+    "test_mistakes": 90, "class_0_recall": 0.995, "class_0_recall_low": 0.99, "class_0_recall_high": 0.999,
+    "class_0_precision": 0.98, "class_1_recall": 0.97, "class_1_recall_low": 0.96, "class_1_recall_high": 0.98,
+    "class_1_precision": 0.96, "temperature": 0.9, "ece": 0.0021, "corrupted_ece": 0.05, "accuracy_at_97_coverage": 0.9995,
+    "images_to_human": 123, "corrupted_fog_accuracy": 0.14, "corrupted_stripe_accuracy": 0.5,
+    "corrupted_mean_accuracy": 0.32, "corrupted_mean_unseen_accuracy": 0.3, "corrupted_lowest_accuracy": 0.14,
+    "shipped_corrupted_fog_accuracy": 0.99, "corrupted_images": 1000, "sklearn_digits_accuracy": 0.9,
+}  # fmt: skip
+
+
+@pytest.fixture
+def run(outputs):
+    """A run of notebooks 04 and 05, with made-up figures."""
+    parameters = {"RUN": "mine", "SEED": 3, "DATASET": "mnist", "TRAIN_SIZE": 60000, "VALIDATION": 6000}
+    tuning = runs.Run("04_tuning", "mine", parameters)
+    tuning.finish(parameters=1234567, train_images=54000, epochs=10, train_seconds=277.4, val_accuracy=0.99)
+    runs.Run("05_evaluation", "mine", parameters).finish(**EVALUATION)
+    manifest = runs.read_json(tuning.folder / "manifest.json")
+    manifest["notebooks"]["04_tuning"]["dataset_sha256"] = "8e083283c91432a5" + "0" * 48
+    runs.write_json(tuning.folder / "manifest.json", manifest)
+    return tuning.folder
+
+
+def sections(text):
+    parts = re.split(r"^## (.+)$", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_every_section_says_what_was_measured(run):
+    text = card.write(run).read_text(encoding="utf-8")
+    found = sections(text)
+    assert list(found) == TITLES and "Not measured" not in text
+    assert "60,000 training images, 6,000 of them" in found["Data"] and "8e083283c91432a5…" in found["Data"]
+    for words in ("1,234,567", "277 s", "99.00 %", "| seed | 3 |", "tensorflow 2."):
+        assert words in found["Training"]
+    assert "**99.10 %** (98.80 % to 99.35 %, 95 % confidence)" in found["Accuracy"]
+    assert "| 1 | 97.00 % | 96.00 % to 98.00 % | 96.00 % |" in found["By class"]
+    assert "0.0021" in found["Confidence"] and "123" in found["Confidence"] and "AUROC" not in found["Confidence"]
+    rows = re.findall(r"^\| ([\w ]+) \| (\d.*) \|", found["Robustness"], re.MULTILINE)
+    assert rows[:2] == [("fog", "14.00 %"), ("stripe", "50.00 %")] and "**32.00 %**" in found["Robustness"]
+    assert "weakest under fog (14.00 %), stripe (50.00 %)" in found["Known limits"]
+    assert "Class 1 has the lowest recall (97.00 %)" in found["Known limits"]
+
+
+def test_the_page_holds_the_same(run):
+    card.write(run)
+    page = (run / "model_card.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>") and page.count("<table>") == 6 and "<td>14.00 %</td>" in page
+    for title in TITLES:
+        assert f">{title.replace(chr(39), '&#39;')}" in page or f">{title}" in page
+
+
+def test_what_is_missing_is_named_by_the_notebook_that_makes_it(tmp_path):
+    found = sections(card.write(tmp_path).read_text(encoding="utf-8"))
+    assert list(found) == TITLES
+    assert "04_tuning makes this section" in found["Training"] and "04_tuning" in found["Data"]
+    for title in ("Accuracy", "By class", "Confidence", "Robustness", "Other people's digits"):
+        assert "05_evaluation makes this section" in found[title]
+
+
+def test_other_images_are_not_called_digits(run):
+    manifest = runs.read_json(run / "manifest.json")
+    manifest["notebooks"]["04_tuning"]["parameters"]["DATASET"] = "fashion_mnist"
+    runs.write_json(run / "manifest.json", manifest)
+    found = sections(card.text_of(run))
+    assert "data set `fashion_mnist`" in found["Intended use"] and "MNIST's writers" not in found["Known limits"]

@@ -1,0 +1,513 @@
+"""helpers.series on three quick notebooks: what runs when, and how it ends when something is wrong.
+
+The project is a copy in a folder whose name has spaces and letters beyond ASCII; 01 → 02 → 03 need each other's files.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import nbformat
+import psutil
+import pytest
+
+from helpers import data, paths
+from helpers.series import web_pages as pages
+from helpers.notebook import parameters
+from helpers.notebook import run as runs
+from helpers.series import runner as series
+from helpers.errors import UserError
+
+ALL = ["01_first", "02_second", "03_third"]
+
+SETUP = """\
+from helpers.notebook.run import Run, atomic
+run = Run("{name}", RUN, {{"SEED": SEED}})
+with open(run.folder / "log.txt", "a", encoding="utf-8") as log:
+    log.write("{name}\\n")"""
+
+FIRST = 'run.save_json("first.json", {"seed": SEED})'
+
+# Waits while a file named slow lies in the run folder: tests interrupt it there, with half a file written.
+SECOND = """\
+import os, time
+from helpers import tiny
+first = run.load_json("first.json")
+with atomic(run.path("second.json")) as partial:
+    partial.write_text('{"half": ')
+    (run.folder / "pid").write_text(str(os.getpid()))
+    while (run.folder / "slow").exists():
+        time.sleep(0.02)
+    partial.write_text('{"epochs": %d}' % (EPOCHS * tiny.FACTOR))"""
+
+THIRD = """\
+from helpers import paths
+run.save_json("third.json", run.load_json("second.json") | {"pictures": len(list((paths.DATA / "samples").iterdir()))})"""
+
+
+def notebook(name, code, needs, makes, extra=""):
+    """A notebook with what the runner looks at: declared files, parameters, code."""
+    goals = f"**Needs** {needs}\n\n**Makes** `{makes}`, `metrics/{name}.json`\n\n**Time** a second"
+    settings = f'RUN = "latest"  # run\nSEED = 0  # seed\nDATASET = "mnist"  # data\n{extra}'.rstrip()
+    cells = [
+        nbformat.v4.new_markdown_cell(f"# {name}"),
+        nbformat.v4.new_markdown_cell(goals),
+        nbformat.v4.new_code_cell(settings, metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell(SETUP.format(name=name)),
+        nbformat.v4.new_code_cell(code),
+        nbformat.v4.new_code_cell("run.finish(test_accuracy=0.5, images=1234)"),
+    ]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+
+
+class Project:
+    """The copied project: its notebooks to edit, its runs to look at."""
+
+    def __init__(self, root):
+        self.root = root
+        self.run = root / "outputs" / "latest"
+        self.environment = os.environ | {"PYTHONPATH": str(root)}
+
+    def main(self, *args):
+        """Runs the series in this process; returns the exit code."""
+        return series.main(list(args))
+
+    def start(self, *args, command=("-m", "helpers.series")):
+        """Starts the series as a process of its own."""
+        return subprocess.Popen(
+            [sys.executable, *command, *args],
+            cwd=self.root, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
+        )  # fmt: skip
+
+    def ran(self, run="latest"):
+        """The notebooks that ran since the last call, in order."""
+        log = self.root / "outputs" / run / "log.txt"
+        names = log.read_text(encoding="utf-8").split() if log.exists() else []
+        log.unlink(missing_ok=True)
+        return names
+
+    def edit(self, name, cell, old, new):
+        """Replaces text in one cell of a notebook."""
+        path = self.root / "notebooks" / f"{name}.ipynb"
+        nb = nbformat.read(path, as_version=4)
+        assert old in nb.cells[cell].source
+        nb.cells[cell].source = nb.cells[cell].source.replace(old, new)
+        nbformat.write(nb, path)
+
+    def json(self, file):
+        return json.loads((self.run / file).read_text(encoding="utf-8"))
+
+
+def at(root, monkeypatch):
+    """Makes this process and its kernels work in the copied project."""
+    monkeypatch.setattr(paths, "ROOT", root)
+    monkeypatch.setattr(paths, "NOTEBOOKS", root / "notebooks")
+    monkeypatch.setattr(paths, "DATA", root / "data")
+    monkeypatch.setattr(data, "MNIST", root / "data" / "mnist.npz")
+    monkeypatch.setenv("PYTHONPATH", str(root))
+    monkeypatch.delenv("OUTPUTS_DIR", raising=False)
+    monkeypatch.chdir(root)
+    return Project(root)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A project that has run once, and a copy to restore it from."""
+    base = tmp_path_factory.mktemp("series")
+    root = base / "projet à moi 数字"
+    shutil.copytree(paths.ROOT / "helpers", root / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "helpers" / "tiny.py").write_text("from helpers import tinier\nFACTOR = tinier.FACTOR\n")
+    (root / "helpers" / "tinier.py").write_text("FACTOR = 1\n")
+    (root / "notebooks" / "params").mkdir(parents=True)
+    (root / "notebooks" / "params" / "quick.yml").write_text("EPOCHS: 2\n")
+    (root / "data" / "samples").mkdir(parents=True)
+    (root / "data" / "samples" / "1.png").write_text("a picture")
+    (root / "mine.png").write_text("my picture")
+    (root / "data" / "mnist.npz").write_text("the data")
+    for nb, name in (
+        (notebook("01_first", FIRST, "nothing but the data", "first.json"), "01_first"),
+        (notebook("02_second", SECOND, "`first.json`", "second.json", "EPOCHS = 1  # epochs"), "02_second"),
+        (notebook("03_third", THIRD, "`second.json`", "third.json", 'IMAGE = ""  # picture'), "03_third"),
+    ):
+        nbformat.write(nb, root / "notebooks" / f"{name}.ipynb")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        project = at(root, monkeypatch)
+        assert project.main() == 0
+        assert project.ran() == ALL
+    shutil.copytree(root, base / "saved")
+    return root, base / "saved"
+
+
+@pytest.fixture
+def project(finished, monkeypatch):
+    """The finished project as it was after its first run."""
+    root, saved = finished
+    shutil.rmtree(root)
+    shutil.copytree(saved, root)
+    return at(root, monkeypatch)
+
+
+# --- what runs when
+
+
+def test_a_second_run_does_nothing_and_says_so(project, capfd):
+    assert project.main() == 0
+    out, err = capfd.readouterr()
+    assert project.ran() == [] and err == ""
+    assert out.count("up to date") == 3 and "test_accuracy 50.00%" in out and "images 1,234" in out
+    assert "outputs/latest/html/index.html" in out
+
+
+def test_notebooks_run_in_order_and_quietly_into_a_new_folder(project, capfd):
+    assert project.main("--run", "an other é", "--params", "quick", "-p", "SEED", "4") == 0
+    out, err = capfd.readouterr()
+    folder = project.root / "outputs" / "an other é"
+    assert project.ran("an other é") == ALL and project.ran() == []
+    assert [line for line in out.splitlines() if line.endswith("runs")] == [f"{name} … runs" for name in ALL]
+    assert err == ""
+    for name in ALL:
+        nb = nbformat.read(folder / "executed" / f"{name}.ipynb", as_version=4)
+        assert [c.execution_count for c in nb.cells if c.cell_type == "code"] == [1, 2, 3, 4, 5]
+        assert "SEED = 4" in nb.cells[3].source  # papermill's cell comes after the defaults
+        assert (folder / "html" / f"{name}.html").exists() and name in (folder / "html" / "index.html").read_text()
+    assert json.loads((folder / "third.json").read_text())["epochs"] == 2  # from the parameter file
+    assert json.loads((folder / "first.json").read_text()) == {"seed": 4}  # from the command line
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert list(manifest["notebooks"]) == ALL
+    assert not list(folder.rglob(f"{runs.PARTIAL}*"))
+
+
+def test_prose_and_outputs_do_not_count(project):
+    project.edit("02_second", 0, "# 02_second", "# Another title")
+    project.edit("02_second", 1, "a second", "a minute")
+    path = project.root / "notebooks" / "03_third.ipynb"
+    nb = nbformat.read(path, as_version=4)
+    nb.cells[3].outputs, nb.cells[3].execution_count = [nbformat.v4.new_output("stream", text="rendered")], 2
+    nbformat.write(nb, path)
+    assert project.main() == 0 and project.ran() == []
+
+
+def test_edited_code_runs_again_with_what_depends_on_it(project):
+    project.edit("02_second", 4, "EPOCHS *", "7 * EPOCHS *")
+    assert project.main() == 0 and project.ran() == ["02_second", "03_third"]
+    assert project.json("third.json") == {"epochs": 7, "pictures": 1}
+    assert project.main() == 0 and project.ran() == []
+
+
+def test_what_depends_on_unchanged_content_stays(project):
+    project.edit("02_second", 4, "import os", "# the same, with a comment\nimport os")
+    assert project.main() == 0 and project.ran() == ["02_second"]
+
+
+def test_a_changed_parameter_runs_those_that_take_it(project):
+    assert project.main("-p", "EPOCHS", "1") == 0 and project.ran() == []  # the default, said aloud
+    assert project.main("-p", "EPOCHS", "3") == 0 and project.ran() == ["02_second", "03_third"]
+    assert project.json("third.json") == {"epochs": 3, "pictures": 1}
+    assert project.json("manifest.json")["notebooks"]["02_second"]["parameters"] == {"SEED": 0}
+
+
+def test_a_changed_helper_runs_those_that_import_it(project):
+    (project.root / "helpers" / "unused.py").write_text("nobody imports me\n")
+    assert project.main() == 0 and project.ran() == []
+    (project.root / "helpers" / "tinier.py").write_text("FACTOR = 5\n")  # imported by an imported one
+    assert project.main() == 0 and project.ran() == ["02_second", "03_third"]
+    assert project.json("third.json") == {"epochs": 5, "pictures": 1}
+
+
+def test_changed_data_runs_everything(project):
+    (project.root / "data" / "mnist.npz").write_text("other data")
+    assert project.main("01") == 0 and project.ran() == ["01_first"]
+
+
+def test_changed_pictures_run_those_that_read_them(project):
+    (project.root / "data" / "samples" / "2.png").write_text("another picture")
+    assert project.main() == 0 and project.ran() == ["03_third"]
+    assert project.json("third.json") == {"epochs": 1, "pictures": 2}
+    assert project.main("-p", "IMAGE", "mine.png") == 0 and project.ran() == ["03_third"]
+    assert project.main("-p", "IMAGE", "mine.png") == 0 and project.ran() == []
+    (project.root / "mine.png").write_text("another picture of mine")
+    assert project.main("-p", "IMAGE", "mine.png") == 0 and project.ran() == ["03_third"]
+
+
+def test_force_runs_what_is_up_to_date(project):
+    assert project.main("--force", "03") == 0 and project.ran() == ["03_third"]
+
+
+def test_what_is_lost_or_altered_is_made_again(project):
+    (project.run / "third.json").unlink()
+    assert project.main() == 0 and project.ran() == ["03_third"]
+    (project.run / "second.json").write_text('{"epochs": 99}')  # by hand
+    assert project.main() == 0 and project.ran() == ["02_second"]  # and 03's input is again what it was
+    assert project.json("second.json") == {"epochs": 1}
+    (project.run / "html" / "01_first.html").unlink()
+    assert project.main() == 0 and project.ran() == ["01_first"]
+
+
+def test_names_choose_notebooks(project):
+    found = series.notebooks()
+    assert list(found) == ALL and found["02_second"].needs == ("first.json",)
+    assert found["02_second"].makes == ("second.json", "metrics/02_second.json")
+    for names, chosen in (
+        ([], ALL),
+        (["03", "01"], ["01_first", "03_third"]),
+        (["02_second"], ["02_second"]),
+        (["notebooks/02_second.ipynb"], ["02_second"]),
+    ):
+        assert [notebook.name for notebook in series.select(names, found)] == chosen
+
+
+def test_command_line_wins_over_the_file(project):
+    found = series.notebooks()
+    everything = list(found.values())
+    assert series.read_parameters("quick", [["EPOCHS", "9"]], everything, found) == {"EPOCHS": 9}
+    # A file may serve all notebooks while one runs; a name typed for one notebook must be its own.
+    assert series.read_parameters("quick", [], everything[:1], found) == {"EPOCHS": 2}
+
+
+def test_magics_and_broken_cells_do_not_hide_imports(project):
+    before = series.notebooks()["02_second"].code()
+    project.edit("02_second", 4, "from helpers import tiny", "%matplotlib inline\nfrom helpers import tiny")
+    project.edit("02_second", 5, "run.finish", "this is no Python\nrun.finish")
+    with_magic = series.notebooks()["02_second"].code()
+    (project.root / "helpers" / "tiny.py").write_text("FACTOR = 8\n")
+    assert len({before, with_magic, series.notebooks()["02_second"].code()}) == 3
+
+
+# --- wrong usage: refused before anything starts
+
+
+@pytest.mark.parametrize(
+    "args, parts",
+    [
+        (["99"], ["no notebook '99'", "01_first, 02_second, 03_third"]),
+        (["01_frist"], ["no notebook '01_frist'"]),
+        (["-p", "EPOHCS", "3"], ["unknown parameter EPOHCS", "did you mean EPOCHS?"]),
+        (["-p", "TRIALS", "3"], ["unknown parameter TRIALS"]),  # a real one, but not of these notebooks
+        (["01", "-p", "EPOCHS", "3"], ["unknown parameter EPOCHS"]),  # a real one, but not of this notebook
+        (["-p", "EPOCHS", "ten"], ["EPOCHS = 'ten' must be a whole number"]),
+        (["-p", "EPOCHS", "1.5"], ["EPOCHS = '1.5' must be a whole number"]),
+        (["-p", "EPOCHS", "0"], ["EPOCHS = 0 must be at least 1"]),
+        (["-p", "EPOCHS", "-1"], ["EPOCHS = -1 must be at least 1"]),
+        (["-p", "RUN", "x"], ["unknown parameter RUN"]),
+        (["--params", "smoky"], ["--params smoky: not readable", "quick"]),
+        (["--params", "bad_name.yml"], ["--params bad_name.yml: unknown parameter EPOCH", "EPOCHS?"]),
+        (["--params", "bad_value.yml"], ["EPOCHS = True must be a whole number"]),
+        (["--params", "list.yml"], ["expected lines NAME: VALUE"]),
+        (["--params", "broken.yml"], ["--params broken.yml: not readable"]),
+        (["--params", "binary.yml"], ["--params binary.yml: not readable"]),
+        (["--params", "notebooks"], ["--params notebooks: not readable"]),
+        (["--run", "a/b"], ["RUN = 'a/b'", "without slashes"]),
+        (["--run", ".."], ["RUN = '..'"]),
+        (["03", "--run", "fresh"], ["03_third needs", "second.json", "which 02_second makes: run 02_second first"]),
+        (["01", "03", "--run", "fresh"], ["03_third needs"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) and value[0][:1] in "-0" else "",
+)
+def test_wrong_usage(project, capfd, args, parts):
+    for name, content in (
+        ("bad_name.yml", b"EPOCH: 2"), ("bad_value.yml", b"EPOCHS: yes"), ("list.yml", b"- EPOCHS"),
+        ("broken.yml", b"EPOCHS: [1"), ("binary.yml", b"\xff\xfe\x00"),
+    ):  # fmt: skip
+        (project.root / name).write_bytes(content)
+    assert project.main(*args) == 2
+    out, err = capfd.readouterr()
+    assert out == "" and err.startswith("Error: ") and "Traceback" not in err
+    for part in parts:
+        assert part in err
+    assert project.ran() == [] and not (project.root / "outputs" / "fresh").exists()
+
+
+@pytest.mark.parametrize("args", [["--nonsense"], ["-p", "EPOCHS"], ["--run"]])
+def test_wrong_options(project, capfd, args):
+    with pytest.raises(SystemExit) as caught:
+        project.main(*args)
+    assert caught.value.code == 2 and "usage: python -m helpers.series" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"cells": []}', '{"cells": 3}', "[]"])
+def test_damaged_notebook(project, capfd, content):
+    (project.root / "notebooks" / "02_second.ipynb").write_text(content)
+    assert project.main() == 2
+    assert "notebooks/02_second.ipynb is not a notebook of this series" in capfd.readouterr().err
+
+
+def test_no_notebooks(project, monkeypatch):
+    monkeypatch.setattr(paths, "NOTEBOOKS", project.root / "empty")
+    with pytest.raises(UserError, match="No notebooks in empty"):
+        series.notebooks()
+
+
+# --- failures in mid-run
+
+
+def test_failing_cell_stops_with_a_sentence_and_the_rest_is_kept(project, capfd):
+    project.edit("02_second", 4, "import os", 'raise ValueError("broken on purpose")\nimport os')
+    assert project.main("--force") == 1
+    err = capfd.readouterr().err
+    assert "Error: 02_second stopped in cell" in err and "ValueError: broken on purpose" in err
+    assert "outputs/latest/executed/02_second.failed.ipynb" in err and "Traceback" not in err
+    assert project.ran() == ["01_first", "02_second"]
+    failed = nbformat.read(project.run / "executed" / "02_second.failed.ipynb", as_version=4)
+    assert any(output.output_type == "error" for cell in failed.cells for output in cell.get("outputs", []))
+
+    project.edit("02_second", 4, 'raise ValueError("broken on purpose")\n', "")
+    assert project.main() == 0
+    assert project.ran() == ["02_second"]
+    assert not (project.run / "executed" / "02_second.failed.ipynb").exists()
+
+
+def test_sentence_of_a_notebook_reaches_the_terminal(project, capfd):
+    project.edit("03_third", 4, "second.json", "lost.json")
+    assert project.main() == 1
+    err = capfd.readouterr().err
+    assert "03_third stopped in cell" in err and "outputs/latest/lost.json is missing" in err and "UserError" not in err
+
+
+def test_promised_file_that_was_not_made(project, capfd):
+    project.edit("02_second", 1, "`second.json`", "`second.json`, `extra/file.json`")
+    assert project.main() == 1
+    assert "02_second ended without making extra/file.json" in capfd.readouterr().err
+
+
+def test_kernel_that_dies(project, capfd):
+    project.edit("02_second", 4, "import os, time", "import os, time\nos._exit(9)")
+    assert project.main() == 1
+    err = capfd.readouterr().err
+    assert err.startswith("Error: 02_second stopped: its kernel died") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("place", ["outputs", "outputs/latest"])
+def test_folder_that_cannot_be_made(project, capfd, place):
+    shutil.rmtree(project.root / place)
+    (project.root / place).write_text("a file is in the way")
+    assert project.main() == 1
+    err = capfd.readouterr().err
+    assert err.startswith("Error: The run folder outputs/latest cannot be made") and "OUTPUTS_DIR" in err
+
+
+def test_folder_in_the_run_that_cannot_be_made(project, capfd):
+    shutil.rmtree(project.run / "executed")
+    (project.run / "executed").write_text("a file is in the way")
+    assert project.main() == 1
+    err = capfd.readouterr().err
+    assert err.startswith("Error: ") and "latest/executed could not be written" in err and "Traceback" not in err
+
+
+def test_damaged_record_of_what_is_up_to_date(project, capfd):
+    (project.run / ".doit.db").write_text("no database" * 100)
+    assert project.main() == 1
+    err = capfd.readouterr().err
+    assert err.startswith("Error: outputs/latest/.doit.db cannot be used (file is not a database)")
+    assert "delete the file" in err and "Traceback" not in err
+
+
+# --- several processes
+
+
+def wait_for(condition, seconds=60):
+    """Waits until `condition()` is true; a loaded machine may need long, a quiet one does not."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def alive(pid):
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+@pytest.fixture
+def halted(project):
+    """The series as a process that waits in the middle of 02, with half a file written; and its kernel's number."""
+    (project.run / "pid").unlink()
+    (project.run / "slow").touch()
+    process = project.start("-p", "EPOCHS", "3")
+    wait_for(lambda: (project.run / "pid").exists() and (project.run / "pid").read_text() or process.poll() is not None)
+    assert process.poll() is None, process.stderr.read()
+    yield project, process, int((project.run / "pid").read_text())
+    process.kill()
+    process.communicate()
+
+
+def test_two_runs_at_once_into_one_folder(halted, capfd):
+    project, process, _ = halted
+    assert project.main() == 1
+    err = capfd.readouterr().err
+    assert err.startswith("Error: another run is using outputs/latest") and "--run" in err
+    (project.run / "slow").unlink()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0 and err == "" and "02_second … runs" in out
+    assert project.json("third.json") == {"epochs": 3, "pictures": 1}
+
+
+def test_kill_in_mid_run(halted, capfd):
+    project, process, kernel = halted
+    process.kill()
+    process.wait()
+    wait_for(lambda: not alive(kernel), 10)  # else it would go on writing beside the next run
+    (project.run / "slow").unlink()
+    assert list(project.run.glob(f"{runs.PARTIAL}*second.json"))  # half-written, and told apart by its name
+    assert project.json("second.json") == {"epochs": 1}  # the whole one of the run before
+    assert project.ran() == ["02_second"]
+    # The killed attempt had other parameters; what it left must not pass for up to date.
+    assert project.main() == 0 and project.ran() == ["02_second"]
+    assert not list(project.run.rglob(f"{runs.PARTIAL}*"))
+    assert project.json("third.json") == {"epochs": 1, "pictures": 1}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to another process")
+def test_interrupt_in_mid_run(halted):
+    project, process, kernel = halted
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Interrupted. Finished notebooks are kept" in err and "Traceback" not in err
+    assert not alive(kernel)
+    (project.run / "slow").unlink()
+    assert project.ran() == ["02_second"]
+    assert project.main("-p", "EPOCHS", "3") == 0 and project.ran() == ["02_second", "03_third"]
+    assert not list(project.run.rglob(f"{runs.PARTIAL}*"))
+
+
+LIMITED = """\
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # no file may grow beyond 100 kB
+from helpers.series import runner as series
+sys.exit(series.main())"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such limit")
+def test_disk_that_takes_no_more(project):
+    page = (project.run / "html" / "01_first.html").read_text(encoding="utf-8")
+    process = project.start("01", "--force", command=("-c", LIMITED))
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1 and "Traceback" not in err
+    assert err.startswith("Error: outputs/latest/html/01_first.html could not be written (File too large): free some")
+    assert (project.run / "html" / "01_first.html").read_text(encoding="utf-8") == page  # the whole one of before
+    project.ran()
+    assert project.main() == 0 and project.ran() == ["01_first"]
+
+
+# --- pages
+
+
+def test_page_links_to_pages_and_folds_solutions(project):
+    nb = notebook("02_second", "1 + 1", "nothing but the data", "x")
+    nb.cells.append(nbformat.v4.new_code_cell("answer = 42", metadata={"tags": ["solution"]}))
+    nb.cells.append(nbformat.v4.new_markdown_cell("[next](03_third.ipynb) and [Colab](https://x.org/02_second.ipynb)"))
+    path = project.run / "02_second.ipynb"
+    nbformat.write(nb, path)
+    html = pages.write_page(path, project.run / "html").read_text(encoding="utf-8")
+    assert 'href="03_third.html"' in html and 'href="https://x.org/02_second.ipynb"' in html
+    before, after = html.split(">Solution</summary>")
+    assert ">answer<" not in before and ">answer<" in after.partition("</details>")[0]
+
+
+def test_rules_know_every_parameter_of_the_series():
+    for notebook in series.notebooks().values():
+        parameters.check(notebook.defaults, notebook.name)

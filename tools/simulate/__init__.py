@@ -1,0 +1,1 @@
+"""Simulated photographs of digits and of lines of digits."""
