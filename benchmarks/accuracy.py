@@ -17,14 +17,16 @@ from statistics import fmean, stdev
 import numpy as np
 
 from helpers import data, paths
-from helpers.evaluation import metrics as evaluation
-from helpers.images import candidates as images
-from helpers.models import networks as models
-from helpers.training import recipes
-from helpers.notebook import run as runs
+from helpers.console import quiet_stderr
+from helpers.data import SPLIT_SEED, VALIDATION, to_input
 from helpers.errors import UserError
-from helpers.predict.network import quiet_stderr
-from tools.train_shipped import SPLIT_SEED, VALIDATION, other_hands
+from helpers.evaluation.metrics import spread
+from helpers.evaluation.robustness import other_hands
+from helpers.files import atomic, read_json, write_json
+from helpers.images.mnist_form import half_pixel_moves
+from helpers.models.networks import reference_cnn, tiny_cnn
+from helpers.notebook.run import environment
+from helpers.training import recipes
 
 FILE = paths.REFERENCE / "accuracy.json"
 FOLDER = paths.outputs() / "accuracy"  # trained networks, for the ensemble
@@ -39,7 +41,7 @@ ABLATION = {
     "without stroke and blur": dataclasses.replace(SHORT, stroke={}),
     "without patches": dataclasses.replace(SHORT, patch={}),
     "without noise": dataclasses.replace(SHORT, noise={}),
-    "without local contrast": dataclasses.replace(SHORT, network=functools.partial(models.reference_cnn, local=False)),
+    "without local contrast": dataclasses.replace(SHORT, network=functools.partial(reference_cnn, local=False)),
     "with label smoothing 0.1": dataclasses.replace(SHORT, label_smoothing=0.1),
     "with averaged weights": dataclasses.replace(SHORT, averaging=0.99),
     "in float32": dataclasses.replace(SHORT, half=False),
@@ -47,7 +49,7 @@ ABLATION = {
 # Small networks cannot learn by heart: they get more time, a higher learning rate, hardly any augmentation, and no
 # decay of their weights.
 LITTLE = recipes.Recipe(
-    models.tiny_cnn,
+    tiny_cnn,
     epochs=30,
     peak=0.4,
     weight_decay=0.0,
@@ -57,7 +59,7 @@ LITTLE = recipes.Recipe(
 
 def narrow(*filters: int) -> recipes.Recipe:
     """The recipe of the reference network with so many filters, without local contrast."""
-    network = functools.partial(models.reference_cnn, filters=filters, local=False)
+    network = functools.partial(reference_cnn, filters=filters, local=False)
     return dataclasses.replace(LITTLE, network=network, batch_size=256, peak=0.6)
 
 
@@ -74,7 +76,7 @@ FRONTIER = {
 MEMBERS = {
     "only warped": dataclasses.replace(recipes.REFERENCE, epochs=20, stroke={}, patch={}, noise={}, drawn=0.0),
     "without local contrast": dataclasses.replace(
-        recipes.REFERENCE, network=functools.partial(models.reference_cnn, local=False)
+        recipes.REFERENCE, network=functools.partial(reference_cnn, local=False)
     ),
     "narrow": FRONTIER["35,000"],
 }
@@ -111,7 +113,7 @@ def measure(recipe: recipes.Recipe | str, seed: int, file: Path, size: int) -> d
     for name, (x, y) in {"val": validation, "test": test}.items():
         found[f"{name}_accuracy"] = float(np.mean(answers(model, x).argmax(axis=1) == y))
     if not isinstance(recipe, str):
-        with runs.atomic(file) as partial:
+        with atomic(file) as partial:
             model.save(partial)
         state.unlink(missing_ok=True)
     return found
@@ -122,8 +124,8 @@ def answers(model, x: np.ndarray, moved: bool = False) -> np.ndarray:
 
     With `moved`, the mean of five answers: for the images, and for their `half_pixel_moves`.
     """
-    x = images.to_input(x)
-    views = [x, *images.half_pixel_moves(x)] if moved else [x]
+    x = to_input(x)
+    views = [x, *half_pixel_moves(x)] if moved else [x]
     return np.mean([model.predict(view, batch_size=1000, verbose=0) for view in views], axis=0)
 
 
@@ -176,12 +178,12 @@ def main(argv: list[str] | None = None) -> int:
     with quiet_stderr():
         import tensorflow as tf
     tf.config.experimental.enable_op_determinism()
-    results = runs.read_json(FILE) if FILE.exists() else {}
+    results = read_json(FILE) if FILE.exists() else {}
     try:
         train_missing(args.only, args.seeds, results)
         if "members" in args.only:
             results["ensemble"] = ensembles()
-            runs.write_json(FILE, results | {"environment": runs.environment()})
+            write_json(FILE, results | {"environment": environment()})
             print(f"ensemble: {results['ensemble']['chosen']}")
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
@@ -192,7 +194,7 @@ def main(argv: list[str] | None = None) -> int:
             cells = []
             for part in ("val", "test"):
                 values = [row[f"{part}_accuracy"] for row in entry["seeds"]]
-                cells.append(evaluation.spread(fmean(values), stdev(values) if len(values) > 1 else None))
+                cells.append(spread(fmean(values), stdev(values) if len(values) > 1 else None))
             print(f"{name:40} {entry['seeds'][0]['parameters']:10,} {cells[0]:>18} {cells[1]:>18}")
     return 0
 
@@ -216,7 +218,7 @@ def train_missing(groups: list[str], wanted: int | None, results: dict) -> None:
                 entry["seeds"] = sorted(
                     [other for other in entry["seeds"] if other["seed"] != seed] + [row], key=lambda r: r["seed"]
                 )
-                runs.write_json(FILE, results | {"environment": runs.environment()})
+                write_json(FILE, results | {"environment": environment()})
                 print(f"{group}, {name}, seed {seed}: validation {row['val_accuracy']:.2%}", flush=True)
 
 

@@ -5,7 +5,7 @@ helpers.images and lets one network answer. Four ways side by side:
 
     shrunk    gray, shrunk to 28×28, divided by 255: what a beginner tries first
     inverted  the same, inverted
-    first     the first of `images.candidates`: no model had a say in preparing it
+    first     the first of `candidates`: no model had a say in preparing it
     read      `Predictor.read`: the reading for which the network's evidence is largest; a refusal counts as wrong
 
 Prints a table and writes outputs/reference/custom_images.json. Simulated pictures tell which condition hurts; they
@@ -22,10 +22,11 @@ import cv2
 import numpy as np
 
 from helpers import data, paths
-from helpers.images import candidates as images
-from helpers.predict import predictor as predict
-from helpers.notebook import run as runs
 from helpers.errors import UserError
+from helpers.files import write_json
+from helpers.images.decode import read_image
+from helpers.notebook.run import environment
+from helpers.predict.predictor import LAST, Predictor
 
 sys.path.append(str(paths.DATA))  # a folder of files, not a package
 import make_samples  # noqa: E402
@@ -46,12 +47,12 @@ def files(condition: str, count: int, seed: int) -> list[tuple[bytes, int]]:
     ]
 
 
-def answers(encoded: bytes, predictor: predict.Predictor) -> dict[str, str]:
+def answers(encoded: bytes, predictor: Predictor) -> dict[str, str]:
     """What each way reads in a file; an empty text where it finds no digit."""
-    picture = images.read_image(encoded)
+    picture = read_image(encoded)
     shrunk = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (28, 28), interpolation=cv2.INTER_AREA)
     reading = predictor.read(encoded)
-    found = [steps[predict.LAST] for steps in reading.candidates[:1]]
+    found = [steps[LAST] for steps in reading.candidates[:1]]
     texts = [str(k) for k in predictor.probabilities(np.array([shrunk, 255 - shrunk, *found])).argmax(axis=1)]
     return dict(zip(WAYS, [*texts[:2], *(texts[2:] or [""]), reading.text], strict=True)) | {"status": reading.status}
 
@@ -64,7 +65,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="seed of the simulation (default: 0)")
     arguments = parser.parse_args()
     try:
-        predictor = predict.Predictor(arguments.model)
+        predictor = Predictor(arguments.model)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
@@ -86,9 +87,9 @@ def main() -> int:
         "seed": arguments.seed,
         "model": predictor.network.path.name,
     }
-    runs.write_json(
+    write_json(
         paths.REFERENCE / "custom_images.json",
-        {**result, **runs.environment(), "accuracy": table, "overall": total},
+        {**result, **environment(), "accuracy": table, "overall": total},
     )
     return 0
 

@@ -19,11 +19,11 @@ import cv2
 import numpy as np
 
 from helpers import data, paths
-from helpers.predict import lines
-from helpers.notebook import run as runs
-from helpers.errors import UserError
-from helpers.images.candidates import NoDigit
+from helpers.errors import NoDigit, UserError
+from helpers.files import write_json
 from helpers.images.page import Row
+from helpers.notebook.run import environment
+from helpers.predict import lines
 from helpers.predict.predictor import Predictor
 
 sys.path.append(str(paths.DATA))  # a folder of files, not a package
@@ -225,14 +225,12 @@ def main() -> int:
         return 2
     if arguments.fit:
         found = fit(known_rows(predictor, arguments.per_condition, arguments.seed))
-        runs.write_json(lines.WEIGHTS, {**found, "shapes": shapes()})
+        write_json(lines.WEIGHTS, {**found, "shapes": shapes()})
         return 0
     conditions = table(predictor, arguments.per_condition, arguments.seed)
     mean = conditions.pop("mean")
     known = {"per_condition": arguments.per_condition, "seed": arguments.seed, "model": predictor.network.path.name}
-    runs.write_json(
-        paths.REFERENCE / "lines.json", {**known, **runs.environment(), "conditions": conditions, "mean": mean}
-    )
+    write_json(paths.REFERENCE / "lines.json", {**known, **environment(), "conditions": conditions, "mean": mean})
     return 0
 
 

@@ -5,9 +5,9 @@ import numpy as np
 from keras import layers
 
 from helpers import paths
-from helpers.images import candidates as images
-from helpers.models import networks as models
-from helpers.notebook import run as runs
+from helpers.data import to_input
+from helpers.files import atomic
+from helpers.models.networks import report_cnn
 
 
 def keras_io() -> keras.Model:
@@ -31,7 +31,7 @@ def keras_io() -> keras.Model:
 
 def report() -> keras.Model:
     """The student report's network, trained as it was: Adam, batch 128, 10 epochs."""
-    model = models.report_cnn()
+    model = report_cnn()
     model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
     return model
 
@@ -51,8 +51,8 @@ def trained(name: str, seed: int, part: tuple[np.ndarray, np.ndarray], epochs: i
         return keras.models.load_model(file)
     keras.utils.set_random_seed(seed)
     model = build()
-    x, y = images.to_input(part[0]), keras.utils.to_categorical(part[1])
+    x, y = to_input(part[0]), keras.utils.to_categorical(part[1])
     model.fit(x, y, batch_size=128, epochs=epochs, verbose=0)
-    with runs.atomic(file) as partial:
+    with atomic(file) as partial:
         model.save(partial)
     return model

@@ -8,7 +8,7 @@ Makes digits and non-digits anew, from MNIST TEST digits and with chance of its 
     held out     a gate fitted without the family it is tested on: what to expect of something never thought of
 
 AUROC is the chance that a digit scores above a non-digit, once for 28×28 arrays and once for pictures that go through
-`images.candidates` (those in which no digit is found are refused anyway, and left out here). Prints the table, the
+`images.find_candidates` (those in which no digit is found are refused anyway, and left out here). Prints the table, the
 share of digits refused, and the accuracy on the most confident test digits; writes outputs/reference/rejection.json.
 """
 
@@ -20,24 +20,25 @@ import numpy as np
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from helpers import data, paths
-from helpers.evaluation import metrics as evaluation
-from helpers.predict import network as lite
-from tools import nondigits
-from helpers.predict import predictor as predict
-from tools import fit_gate as rejection
-from helpers.notebook import run as runs
 from helpers.errors import UserError
+from helpers.evaluation.confidence import accuracy_at_coverage, risk_coverage
+from helpers.files import write_json
+from helpers.notebook.run import environment
+from helpers.predict.confidence import SCORES, Calibration, gate, gate_inputs, softmax
+from helpers.predict.network import load
+from tools import nondigits
+from tools.fit_gate import Layers, digit_examples, other_examples, photographed, read, train
 
 COLUMNS = ("max_softmax", "energy", "gate", "held out")
 SEED = 2024  # not that of the fit
 
 
-def scores(network, x: np.ndarray, calibration: predict.Calibration, without: rejection.Layers | None) -> dict:
+def scores(network, x: np.ndarray, calibration: Calibration, without: Layers | None) -> dict:
     """The scores (N,) of images uint8 (N, 28, 28) by column."""
     logits, features = network(x)
-    found = {name: predict.SCORES[name](logits, features, calibration) for name in COLUMNS[:3]}
+    found = {name: SCORES[name](logits, features, calibration) for name in COLUMNS[:3]}
     if without is not None:
-        found["held out"] = predict.gate(predict.gate_inputs(logits, features), without)
+        found["held out"] = gate(gate_inputs(logits, features), without)
     return found
 
 
@@ -56,25 +57,25 @@ def family(name: str, digits: nondigits.Digits, network, count: int) -> tuple[np
     if whole:
         pictures = (draw(rng, digits) for _ in range(count // 4))
     else:
-        pictures = rejection.photographed(plain[: count // 8], rng)
-    return plain, rejection.read(pictures, network)
+        pictures = photographed(plain[: count // 8], rng)
+    return plain, read(pictures, network)
 
 
-def by_family(network, calibration: predict.Calibration, size: int, count: int) -> tuple[dict, dict, dict]:
+def by_family(network, calibration: Calibration, size: int, count: int) -> tuple[dict, dict, dict]:
     """Tables of AUROC for arrays and pictures, and the scores of all digits and of all others, pooled."""
     mnist = data.load()
     digits = nondigits.Digits(mnist.x_test, mnist.y_test)
     part, _ = data.split(mnist.x_train, mnist.y_train, 6000, 0)
     material = nondigits.Digits(*part)
-    positive = rejection.digit_examples(network, material, size, seed=0)
-    negative = rejection.other_examples(network, material, size, seed=0)
+    positive = digit_examples(network, material, size, seed=0)
+    negative = other_examples(network, material, size, seed=0)
     rng = np.random.default_rng(SEED)
     chosen = mnist.x_test[rng.permutation(len(mnist.x_test))[: 2 * count]]
-    shown = {"array": mnist.x_test, "picture": rejection.read(rejection.photographed(chosen, rng), network)}
+    shown = {"array": mnist.x_test, "picture": read(photographed(chosen, rng), network)}
     tables = {"array": {}, "picture": {}}
     pooled = []
     for name in nondigits.FAMILIES:
-        without = rejection.train(positive, np.concatenate([x for other, x in negative.items() if other != name]))
+        without = train(positive, np.concatenate([x for other, x in negative.items() if other != name]))
         for way, x in zip(shown, family(name, digits, network, count), strict=True):
             if len(x):
                 others = scores(network, x, calibration, without)
@@ -86,12 +87,12 @@ def by_family(network, calibration: predict.Calibration, size: int, count: int) 
     return tables, {way: scores(network, x, calibration, None) for way, x in shown.items()}, everything
 
 
-def coverage(network, calibration: predict.Calibration) -> dict[str, float]:
+def coverage(network, calibration: Calibration) -> dict[str, float]:
     """Accuracy on the share of MNIST test digits of which the network is most confident."""
     mnist = data.load()
-    probabilities = predict.softmax(network(mnist.x_test)[0], calibration.temperature)
-    curve = evaluation.risk_coverage(probabilities.max(axis=1), probabilities.argmax(axis=1) == mnist.y_test)
-    return {str(share): evaluation.accuracy_at_coverage(curve, share) for share in (1.0, 0.99, 0.97, 0.95, 0.9)}
+    probabilities = softmax(network(mnist.x_test)[0], calibration.temperature)
+    curve = risk_coverage(probabilities.max(axis=1), probabilities.argmax(axis=1) == mnist.y_test)
+    return {str(share): accuracy_at_coverage(curve, share) for share in (1.0, 0.99, 0.97, 0.95, 0.9)}
 
 
 def main() -> int:
@@ -102,8 +103,8 @@ def main() -> int:
     arguments = parser.parse_args()
     started = time.perf_counter()
     try:
-        network = lite.load()
-        calibration = predict.Calibration.load(network.path.parent)
+        network = load()
+        calibration = Calibration.load(network.path.parent)
         if calibration.score != "gate":
             raise UserError("There is no gate beside the model: python -m helpers.reference makes one.")
     except UserError as error:
@@ -127,12 +128,12 @@ def main() -> int:
         + ", ".join(f"{float(k):.1%}: {v:.1%}" for k, v in roc["gate"].items())
     )
     print("accuracy on the most confident: " + ", ".join(f"{float(k):.0%}: {v:.2%}" for k, v in covered.items()))
-    runs.write_json(
+    write_json(
         paths.REFERENCE / "rejection.json",
         {
             "seed": SEED, "images_per_family": arguments.count, "size": arguments.size, "auroc": tables,
             "auroc_mean": mean, "digits_refused": refused, "others_refused_at_digits_refused": roc,
-            "accuracy_at_coverage": covered, "seconds": time.perf_counter() - started, **runs.environment(),
+            "accuracy_at_coverage": covered, "seconds": time.perf_counter() - started, **environment(),
         },
     )  # fmt: skip
     return 0

@@ -15,14 +15,25 @@ from pathlib import Path
 import numpy as np
 
 from helpers import data, paths
-from helpers.evaluation import metrics as evaluation
-from helpers.images import candidates as images
-from helpers.training import recipes
-from tools import train_shipped as reference
-from helpers.evaluation import robustness
-from helpers.notebook import run as runs
+from helpers.console import quiet_stderr
+from helpers.data import SPLIT_SEED, VALIDATION, to_input
 from helpers.errors import UserError
-from helpers.predict.network import quiet_stderr
+from helpers.evaluation import confidence as confidence_
+from helpers.evaluation import robustness
+from helpers.evaluation.confidence import (
+    accuracy_at_coverage,
+    calibration,
+    confidences,
+    error_detection_auroc,
+    images_to_human,
+    probabilities,
+    risk_coverage,
+)
+from helpers.evaluation.metrics import spread
+from helpers.files import write_json
+from helpers.models.networks import adapt_normalisation
+from helpers.notebook.run import environment
+from helpers.training import recipes
 
 PEERS = ("report", "keras.io")
 ADAPTED = 500  # images at a time whose statistics batch normalisation takes over
@@ -52,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
             found.setdefault(name, []).append({"seed": seed} | measure(model, args))
             settings = {"images": args.size, "images_a_severity": args.severity_size, "images_adapted_to": ADAPTED}
             summaries = {key: summary(rows) for key, rows in found.items()}
-            runs.write_json(args.target, settings | {"networks": summaries} | runs.environment())
+            write_json(args.target, settings | {"networks": summaries} | environment())
             print(f"{name}, seed {seed}: mean of 15 {found[name][-1]['accuracy/mean']:.2%}", flush=True)
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
@@ -86,14 +97,14 @@ def peer(name: str, seed: int, args):
 def split():
     """The training and validation parts that the reference network has as well."""
     dataset = data.load()
-    return data.split(dataset.x_train, dataset.y_train, reference.VALIDATION, reference.SPLIT_SEED)
+    return data.split(dataset.x_train, dataset.y_train, VALIDATION, SPLIT_SEED)
 
 
 def measure(model, args) -> dict[str, float]:
     """All figures of one network, by names such as accuracy/fog, severity/fog/3, adapted/fog, clean/ece."""
-    from helpers.evaluation import explain as probe
+    from helpers.models.networks import open_network
 
-    network = probe.open_network(model)
+    network = open_network(model)
 
     def classifier(x):
         return network.predict(x, batch_size=1000, verbose=0)["logits"]
@@ -101,7 +112,7 @@ def measure(model, args) -> dict[str, float]:
     dataset = data.load()
     x, y = data.subset(dataset.x_test, dataset.y_test, args.size, 0)
     _, (x_val, y_val) = split()
-    temperature = evaluation.temperature(classifier(images.to_input(x_val)), y_val)
+    temperature = confidence_.temperature(classifier(to_input(x_val)), y_val)
     said = robustness.answers({"it": classifier}, x)["it"]
     accuracy = robustness.accuracies(said, y)
     found = {f"accuracy/{key}": value for key, value in (accuracy.to_dict() | robustness.means(accuracy)).items()}
@@ -121,16 +132,16 @@ def knowing(said: dict, y: np.ndarray, temperature: float) -> dict[str, float]:
     found = {}
     for label, value in (("", temperature), ("_before", 1.0)):
         for place, scores in {
-            "clean": evaluation.calibration(evaluation.probabilities(clean, value), y),
+            "clean": calibration(probabilities(clean, value), y),
             "corrupted": robustness.mean_calibration(said, y, value),
         }.items():
             found |= {f"{place}/{metric}{label}": score for metric, score in scores.items()}
     right = clean.argmax(axis=1) == y
-    for name, confidence in evaluation.confidences(clean / temperature).items():
-        curve = evaluation.risk_coverage(confidence, right)
-        found[f"clean/auroc_{name}"] = evaluation.error_detection_auroc(confidence, right)
-        found[f"clean/accuracy_at_97_{name}"] = evaluation.accuracy_at_coverage(curve, 0.97)
-        found[f"clean/to_human_{name}"] = evaluation.images_to_human(curve, 0.999) / len(y)
+    for name, confidence in confidences(clean / temperature).items():
+        curve = risk_coverage(confidence, right)
+        found[f"clean/auroc_{name}"] = error_detection_auroc(confidence, right)
+        found[f"clean/accuracy_at_97_{name}"] = accuracy_at_coverage(curve, 0.97)
+        found[f"clean/to_human_{name}"] = images_to_human(curve, 0.999) / len(y)
     return found
 
 
@@ -139,8 +150,6 @@ def adaptation(model, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
     import pandas as pd
     from keras.layers import BatchNormalization
 
-    from helpers.evaluation import explain as probe
-
     if not any(isinstance(layer, BatchNormalization) for layer in model.layers):
         return {}
     right = {}
@@ -148,7 +157,7 @@ def adaptation(model, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
         # In random order, so that each part holds all classes; the last, smaller part goes with the one before.
         order = np.random.default_rng(0).permutation(len(x))
         hits = [
-            np.asarray(probe.adapt_normalisation(model, changed[part])(changed[part])).argmax(axis=1) == y[part]
+            np.asarray(adapt_normalisation(model, changed[part])(changed[part])).argmax(axis=1) == y[part]
             for part in np.array_split(order, max(1, len(x) // ADAPTED))
         ]
         right[name] = float(np.concatenate(hits).mean())
@@ -174,7 +183,7 @@ def report(summaries: dict) -> None:
     names += ["clean/accuracy_at_97_margin", "clean/to_human_margin"]
     print(f"\n{'(%)':30}" + "".join(f"{name:>18}" for name in summaries))
     for name in names:
-        cells = (evaluation.spread(one["mean"].get(name), one["sd"].get(name)) for one in summaries.values())
+        cells = (spread(one["mean"].get(name), one["sd"].get(name)) for one in summaries.values())
         print(f"{name:30}" + "".join(f"{cell:>18}" for cell in cells))
 
 

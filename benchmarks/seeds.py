@@ -10,8 +10,9 @@ import statistics
 import sys
 
 from helpers import paths
-from helpers.notebook import run as runs
-from helpers.series import runner as series
+from helpers.files import read_json, write_json
+from helpers.notebook.run import environment
+from helpers.series import runner as runner_
 
 NOTEBOOKS = ("03", "04", "05")
 
@@ -24,17 +25,17 @@ def main() -> int:
     values: dict[str, list[float]] = {}
     for seed in range(count):
         run = f"seed-{seed}" if seed else "latest"
-        if code := series.main([*NOTEBOOKS, "--run", run, "-p", "SEED", str(seed)]):
+        if code := runner_.main([*NOTEBOOKS, "--run", run, "-p", "SEED", str(seed)]):
             return code
         for file in sorted((paths.outputs() / run / "metrics").glob("0[345]_*.json")):
-            for name, value in runs.read_json(file).items():
+            for name, value in read_json(file).items():
                 values.setdefault(f"{file.stem}/{name}", []).append(value)
     summary = {
         name: {"mean": statistics.fmean(v), "sd": statistics.stdev(v) if len(v) > 1 else None, "values": v}
         for name, v in values.items()
         if all(isinstance(x, int | float) for x in v)
     }
-    runs.write_json(paths.REFERENCE / "seeds.json", {"seeds": count, **runs.environment(), "metrics": summary})
+    write_json(paths.REFERENCE / "seeds.json", {"seeds": count, **environment(), "metrics": summary})
     print(f"\n{'metric':60} {'mean':>12} {'sd':>10}   over {count} seeds")
     for name, row in summary.items():
         print(f"{name:60} {row['mean']:12.5g} {row['sd'] or 0:10.2g}")

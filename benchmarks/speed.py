@@ -19,7 +19,10 @@ from pathlib import Path
 import cv2
 
 from helpers import paths
-from helpers.notebook import run as runs
+from helpers.data import to_input
+from helpers.files import read_json, write_json
+from helpers.images.decode import read_image
+from helpers.notebook.run import environment
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 GOAL = 0.99  # test accuracy that a training has to reach
@@ -33,11 +36,11 @@ def training(rounds: int, full: bool = False) -> list[dict]:
     import peers
 
     from helpers import data
-    from helpers.images import candidates as images
+    from helpers.data import to_input
     from helpers.training import recipes
 
     dataset = data.load()
-    x, x_test = images.to_input(dataset.x_train), images.to_input(dataset.x_test)
+    x, x_test = to_input(dataset.x_train), to_input(dataset.x_test)
     y = keras.utils.to_categorical(dataset.y_train)
 
     class Watch(keras.callbacks.Callback):
@@ -92,18 +95,15 @@ def inference(rounds: int) -> list[dict]:
     import peers
 
     from helpers import data
-    from helpers.images import candidates as images
-    from helpers.predict import network as lite
+    from helpers.predict.network import load
 
     x = data.load().x_test
-    network = lite.load(paths.REFERENCE / "digits.tflite")
+    network = load(paths.REFERENCE / "digits.tflite")
     reference = keras.models.load_model(paths.REFERENCE / "digits.keras")
     keras_io = peers.keras_io()
     ways = {
-        "keras.io, model.predict": lambda part: keras_io.predict(images.to_input(part), batch_size=1000, verbose=0),
-        "digits.keras, model.predict": lambda part: reference.predict(
-            images.to_input(part), batch_size=1000, verbose=0
-        ),
+        "keras.io, model.predict": lambda part: keras_io.predict(to_input(part), batch_size=1000, verbose=0),
+        "digits.keras, model.predict": lambda part: reference.predict(to_input(part), batch_size=1000, verbose=0),
         "digits.tflite, LiteRT": network,
     }
     rows = []
@@ -126,8 +126,8 @@ def start(rounds: int) -> list[dict]:
     with_keras = (
         "import sys, keras, numpy as np; from helpers import images; "
         "model = keras.models.load_model(sys.argv[1]); "
-        "steps = images.preprocess(images.read_image(sys.argv[2])); "
-        "print(model.predict(images.to_input(list(steps.values())[-1][None]), verbose=0).argmax())"
+        "steps = preprocess(read_image(sys.argv[2])); "
+        "print(model.predict(to_input(list(steps.values())[-1][None]), verbose=0).argmax())"
     )
     ways = {
         "Keras": ["-c", with_keras, str(paths.REFERENCE / "digits.keras"), str(picture)],
@@ -184,7 +184,6 @@ def folders(rounds: int) -> list[dict]:
 def _write_pictures(small: Path, large: Path) -> None:
     """Fills two folders: test digits as PNG, and the sample photographs enlarged to a phone's 4000 × 3000 as JPEG."""
     from helpers import data
-    from helpers.images import candidates as images
 
     small.mkdir()
     for i, x in enumerate(data.load().x_test[:SMALL]):
@@ -192,7 +191,7 @@ def _write_pictures(small: Path, large: Path) -> None:
     large.mkdir()
     samples = sorted((paths.DATA / "samples").glob("[0-9]*.jpg"))
     for file in samples[:LARGE]:
-        wide = cv2.resize(images.read_image(file), (4000, 3000), interpolation=cv2.INTER_CUBIC)
+        wide = cv2.resize(read_image(file), (4000, 3000), interpolation=cv2.INTER_CUBIC)
         cv2.imwrite(str(large / file.name), wide[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
 
 
@@ -262,12 +261,12 @@ def main() -> int:
     parser.add_argument("--full", action="store_true", help="let the report's network train to the goal as well")
     args = parser.parse_args()
     file = paths.REFERENCE / "speed.json"
-    results = runs.read_json(file) if file.exists() else {}
+    results = read_json(file) if file.exists() else {}
     for name in args.only:
         rows = training(args.rounds, args.full) if name == "training" else PARTS[name](args.rounds)
         show(rows)
-        results[name] = {"rows": rows, **runs.environment()}
-        runs.write_json(file, results)
+        results[name] = {"rows": rows, **environment()}
+        write_json(file, results)
     return 0
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from helpers import paths
 from helpers.errors import UserError
+from helpers.files import sha256
 
 MNIST = paths.DATA / "mnist.npz"
 MNIST_SHA256 = "8e083283c91432a55ec214b424b750f347064b1c21bf79cd5a9a425e1c6c2048"
@@ -156,18 +157,12 @@ def sklearn_digits() -> tuple[np.ndarray, np.ndarray]:
     """The 1,797 digits that come with scikit-learn, by other writers: pictures uint8 (N, 8, 8), labels (N,).
 
     From the UCI repository's "Optical recognition of handwritten digits" (Alpaydin and Kaynak, 1998). Nothing is
-    trained on them; `images.preprocess` brings them to 28×28.
+    trained on them; `preprocess` brings them to 28×28.
     """
     from sklearn.datasets import load_digits  # here, because importing it takes a second
 
     digits = load_digits()
     return np.round(digits.images * (255 / 16)).astype(np.uint8), digits.target.astype(np.int64)
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def subset(x: np.ndarray, y: np.ndarray, size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -203,3 +198,18 @@ def _stratified(y: np.ndarray, size: int, seed: int) -> tuple[np.ndarray, np.nda
         place[members] = (np.arange(len(members)) + 0.5) / len(members)
     ranked = np.argsort(place, kind="stable")
     return np.sort(ranked[:size]), np.sort(ranked[size:])
+
+
+def to_input(x: np.ndarray) -> np.ndarray:
+    """What the networks take: uint8 (N, 28, 28) to float32 (N, 28, 28, 1) in 0..1.
+
+    Raises UserError for another shape or type, such as images that were divided by 255 already.
+    """
+    x = np.asarray(x)
+    if x.dtype != np.uint8 or x.ndim != 3 or x.shape[1:] != (28, 28):
+        raise UserError(f"Images must be uint8 of shape (N, 28, 28), 0..255; found {x.dtype} of shape {x.shape}.")
+    return x[..., None].astype(np.float32) / 255
+
+
+VALIDATION = 6000  # images set aside by `reference_split`
+SPLIT_SEED = 0  # one split for all seeds: they differ in weights, order and augmentation, not in what they may see

@@ -10,3 +10,7 @@ class UserError(Exception):
     def _render_traceback_(self) -> list[str]:
         """Tells IPython to show the sentence instead of a stack of frames inside the helpers."""
         return [f"Stopped: {self}"]
+
+
+class NoDigit(UserError):
+    """The picture could be read, but holds no digit: it is blank, or its ink too faint or too small."""

@@ -9,6 +9,7 @@ import pytest
 
 from helpers import data
 from helpers.errors import UserError
+from helpers.files import sha256
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def test_mnist_holds_the_original_pixels(mnist):
 
 
 def test_digest_is_kept_for_the_manifest(mnist):
-    assert mnist.sha256 == data.MNIST_SHA256 == data.sha256(data.MNIST) == data.digests["mnist"]
+    assert mnist.sha256 == data.MNIST_SHA256 == sha256(data.MNIST) == data.digests["mnist"]
 
 
 def test_known_label_errors_are_test_indices(mnist):
@@ -89,7 +90,7 @@ def test_one_altered_byte(copy):
     content = bytearray(copy.read_bytes())
     content[6_000_000] ^= 1
     copy.write_bytes(content)
-    refused("mnist", "mnist.npz", "damaged or altered", data.sha256(copy)[:12])
+    refused("mnist", "mnist.npz", "damaged or altered", sha256(copy)[:12])
 
 
 def test_empty_mnist(copy):

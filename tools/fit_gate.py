@@ -20,36 +20,43 @@ import cv2
 import numpy as np
 
 from helpers import data, paths
-from helpers.evaluation import metrics as evaluation
-from helpers.images import candidates as images
-from helpers.predict import network as lite
-from helpers.predict import predictor as predict
-from helpers.notebook import run as runs
-from helpers.errors import UserError
+from helpers.console import quiet_stderr
+from helpers.data import to_input
+from helpers.errors import NoDigit, UserError
+from helpers.evaluation import confidence as confidence_
+from helpers.files import atomic, sha256, write_json
+from helpers.images.candidates import candidates
+from helpers.images.decode import flatten_alpha
+from helpers.images.mnist_form import FIELD
+from helpers.images.steps import resize
+from helpers.images.strokes import crop
+from helpers.predict.confidence import Calibration, choose, gate, gate_inputs
+from helpers.predict.network import Network, load
+from helpers.predict.predictor import LAST
 from tools.nondigits import FAMILIES, SIDE, Digits, Random, negatives, printed_digit, to_image
 
 REFUSED = 0.005  # share of validation digits below the threshold, so that at most 1 % of other people's are
 UNITS, EPOCHS = 64, 20  # of the gate's hidden layer, and of its training
 LEAST = 50  # digits without which nothing can be fitted
 
-Layers = tuple[tuple[np.ndarray, np.ndarray], ...]  # as predict.Calibration.gate
+Layers = tuple[tuple[np.ndarray, np.ndarray], ...]  # as Calibration.gate
 Part = tuple[np.ndarray, np.ndarray]
 
 
 def augmented(x: np.ndarray, seed: int) -> np.ndarray:
     """Images warped, their strokes changed and noisy, as while training a network but stronger: the same shape."""
-    with lite.quiet_stderr():  # TensorFlow greets there
+    with quiet_stderr():  # TensorFlow greets there
         import keras
 
         from helpers.models import augment
 
     steps = augment.RandomWarp(15, 0.08, 0.2, 20, 1.0), augment.RandomStroke(0.6, 0.6), augment.RandomNoise(0.4, 0.4)
     change = augment.prepare(keras.Sequential(steps))
-    parts = [change(images.to_input(x[i : i + 1024]), (seed, i)) for i in range(0, len(x), 1024)]
+    parts = [change(to_input(x[i : i + 1024]), (seed, i)) for i in range(0, len(x), 1024)]
     return np.concatenate([np.round(255 * np.clip(part, 0, 1))[..., 0].astype(np.uint8) for part in parts])
 
 
-def read(pictures: Iterable[np.ndarray], network: lite.Network) -> np.ndarray:
+def read(pictures: Iterable[np.ndarray], network: Network) -> np.ndarray:
     """What the network is shown of pictures (uint8, gray or RGB), chosen as `Predictor.read` does: uint8 (N, 28, 28).
 
     Those in which no digit is found are left out.
@@ -57,11 +64,11 @@ def read(pictures: Iterable[np.ndarray], network: lite.Network) -> np.ndarray:
     chosen = []
     for picture in pictures:
         try:
-            found = np.stack([steps[predict.LAST] for steps in images.candidates(picture)])
-        except images.NoDigit:
+            found = np.stack([steps[LAST] for steps in candidates(picture)])
+        except NoDigit:
             continue
-        chosen.append(found[predict.choose(network(found)[0], predict.Calibration.prior)])
-    return np.stack(chosen) if chosen else np.zeros((0, images.FIELD, images.FIELD), np.uint8)
+        chosen.append(found[choose(network(found)[0], Calibration.prior)])
+    return np.stack(chosen) if chosen else np.zeros((0, FIELD, FIELD), np.uint8)
 
 
 def photographed(x: Iterable[np.ndarray], rng: Random) -> Iterable[np.ndarray]:
@@ -72,16 +79,16 @@ def photographed(x: Iterable[np.ndarray], rng: Random) -> Iterable[np.ndarray]:
 
     for image in x:
         picture = make_samples.simulate(image, str(rng.choice(list(make_samples.CONDITIONS))), rng)
-        yield picture if picture.shape[2] == 3 else images.flatten_alpha(picture)
+        yield picture if picture.shape[2] == 3 else flatten_alpha(picture)
 
 
 def scanned(x: Iterable[np.ndarray], rng: Random) -> Iterable[np.ndarray]:
     """Images as older collections keep them: 8 to 20 pixels, by chance black and white or stretched to a square."""
     for image in x:
-        cropped = images.crop(image)
+        cropped = crop(image)
         size = int(rng.integers(8, 21))
         square = (size, size) if rng.random() < 0.3 else None
-        small = images.resize(cropped, size)
+        small = resize(cropped, size)
         small = cv2.resize(cropped, square, interpolation=cv2.INTER_AREA) if square else small
         small = np.pad(small, int(rng.integers(0, 3)))
         yield np.where(small > 110, 255, 0).astype(np.uint8) if rng.random() < 0.3 else small
@@ -96,17 +103,17 @@ class Gate(NamedTuple):
     layers: Layers
     threshold: float
 
-    def __call__(self, network: lite.Network, x: np.ndarray) -> np.ndarray:
+    def __call__(self, network: Network, x: np.ndarray) -> np.ndarray:
         """The probability of being a digit, (N,), of images uint8 (N, 28, 28)."""
-        return predict.gate(inputs(network, x), self.layers)
+        return gate(inputs(network, x), self.layers)
 
 
-def inputs(network: lite.Network, x: np.ndarray) -> np.ndarray:
-    """What the gate takes of images uint8 (N, 28, 28): see `predict.gate_inputs`."""
-    return predict.gate_inputs(*network(x))
+def inputs(network: Network, x: np.ndarray) -> np.ndarray:
+    """What the gate takes of images uint8 (N, 28, 28): see `gate_inputs`."""
+    return gate_inputs(*network(x))
 
 
-def digit_examples(network: lite.Network, digits: Digits, count: int, seed: int) -> np.ndarray:
+def digit_examples(network: Network, digits: Digits, count: int, seed: int) -> np.ndarray:
     """Digits in many styles, as inputs (N, F): plain, augmented, printed, photographed, scanned; about 2 × count."""
     rng = np.random.default_rng([seed, 0])
     x = digits.x[rng.permutation(len(digits.x))]
@@ -117,7 +124,7 @@ def digit_examples(network: lite.Network, digits: Digits, count: int, seed: int)
     return inputs(network, np.concatenate(seen))
 
 
-def other_examples(network: lite.Network, digits: Digits, count: int, seed: int) -> dict[str, np.ndarray]:
+def other_examples(network: Network, digits: Digits, count: int, seed: int) -> dict[str, np.ndarray]:
     """The same of what is no digit, by family: about 2 × count inputs (N, F) in all."""
     found = {}
     for name, (draw, whole) in FAMILIES.items():
@@ -125,8 +132,8 @@ def other_examples(network: lite.Network, digits: Digits, count: int, seed: int)
         x = negatives(name, count // len(FAMILIES), digits, rng)
         few = len(x) // 16
         if whole:
-            sizes = rng.choice((images.FIELD, 32, SIDE, 2 * SIDE), 4 * few)
-            pictures = (images.resize(draw(rng, digits), int(size)) for size in sizes)
+            sizes = rng.choice((FIELD, 32, SIDE, 2 * SIDE), 4 * few)
+            pictures = (resize(draw(rng, digits), int(size)) for size in sizes)
         else:
             pictures = photographed(x[:few], rng)
         seen = [x, augmented(x, seed), read(pictures, network)]
@@ -155,7 +162,7 @@ def train(positive: np.ndarray, negative: np.ndarray, seed: int = 0) -> Layers:
     return tuple((w.astype(np.float32), b.astype(np.float32)) for w, b in ((w0, b0 - mean @ w0), (w1, b1)))
 
 
-def fit(network: lite.Network, part: Part, validation: Part, size: int = 9000, seed: int = 0) -> Gate:
+def fit(network: Network, part: Part, validation: Part, size: int = 9000, seed: int = 0) -> Gate:
     """Fits the gate of a network: about a minute on two cores. The same seed gives the same gate.
 
     part: the digits (images, labels) that the network was trained on; `size` of them are used, and as many
@@ -174,39 +181,39 @@ def fit(network: lite.Network, part: Part, validation: Part, size: int = 9000, s
     return Gate(layers, threshold(network, layers, held_out, size // 16, seed))
 
 
-def threshold(network: lite.Network, layers: Layers, digits: Digits, pictures: int, seed: int) -> float:
+def threshold(network: Network, layers: Layers, digits: Digits, pictures: int, seed: int) -> float:
     """The probability below which REFUSED of these digits lie: all plain ones, and `pictures` photographed and scanned."""
     rng = np.random.default_rng([seed, 1])
     chosen = digits.x[rng.permutation(len(digits.x))[:pictures]]
     seen = [digits.x, read(photographed(chosen, rng), network), read(scanned(chosen, rng), network)]
-    return float(np.quantile(predict.gate(inputs(network, np.concatenate(seen)), layers), REFUSED))
+    return float(np.quantile(gate(inputs(network, np.concatenate(seen)), layers), REFUSED))
 
 
 def calibrate(folder: Path, part: Part, validation: Part, seed: int = 0) -> Gate:
     """Fits temperature, gate and threshold to digits.tflite in `folder`; writes gate.npz and calibration.json there.
 
-    part and validation as for `fit`. `predict.Calibration.load` reads what this writes; the network's SHA-256 is noted
+    part and validation as for `fit`. `Calibration.load` reads what this writes; the network's SHA-256 is noted
     beside it, since the gate of one network means nothing to another.
     """
-    network = lite.load(folder / "digits.tflite")
-    temperature = evaluation.temperature(network(validation[0])[0], validation[1])
+    network = load(folder / "digits.tflite")
+    temperature = confidence_.temperature(network(validation[0])[0], validation[1])
     found = fit(network, part, validation, seed=seed)
-    save(folder, found, temperature, network_sha256=data.sha256(network.path))
+    save(folder, found, temperature, network_sha256=sha256(network.path))
     return found
 
 
 def save(folder: Path, found: Gate, temperature: float = 1.0, **notes: str) -> None:
-    """Writes gate.npz and calibration.json into a folder, as `predict.Calibration.load` reads them."""
+    """Writes gate.npz and calibration.json into a folder, as `Calibration.load` reads them."""
     arrays = {f"{name}{i}": a for i, (w, b) in enumerate(found.layers) for name, a in (("w", w), ("b", b))}
-    with runs.atomic(folder / "gate.npz") as partial:
+    with atomic(folder / "gate.npz") as partial:
         np.savez(partial, **arrays)
     # The threshold last: without its gate it would mean nothing.
     values = {"temperature": temperature, "score": "gate", "threshold": found.threshold}
-    runs.write_json(folder / "calibration.json", values | notes)
+    write_json(folder / "calibration.json", values | notes)
 
 
 if __name__ == "__main__":  # fits the shipped network's gate anew, without training it
-    from tools.train_shipped import SPLIT_SEED, VALIDATION  # here, since that module imports this one
+    from helpers.data import SPLIT_SEED, VALIDATION  # here, since that module imports this one
 
     mnist = data.load()
     calibrate(paths.REFERENCE, *data.split(mnist.x_train, mnist.y_train, VALIDATION, SPLIT_SEED))

@@ -16,9 +16,12 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from helpers.training import drawn_digits as handwriting
-from helpers.images import candidates as images
 from helpers.errors import UserError
+from helpers.images.decode import read_image
+from helpers.images.mnist_form import BOX, FIELD, centre_of_mass, fit_box
+from helpers.images.steps import resize, to_grayscale
+from helpers.images.strokes import crop, normalise_stroke
+from helpers.training.drawn_digits import curve
 
 SIDE = 112  # pixels of a drawing before it is shrunk
 UPRIGHT = ("DejaVuSans", "DejaVuSerif", "DejaVuSansMono", "DejaVuSans-Bold", "STIXGeneral", "cmr10", "cmss10", "cmtt10")
@@ -72,7 +75,7 @@ def write(font: str, text: str) -> np.ndarray:
     left, top, right, bottom = _font(font).getbbox(text)
     page = Image.new("L", (right - left + 8, bottom - top + 8))
     ImageDraw.Draw(page).text((4 - left, 4 - top), text, fill=255, font=_font(font))
-    return images.crop(np.array(page))
+    return crop(np.array(page))
 
 
 @functools.cache
@@ -108,9 +111,9 @@ def _templates() -> list[np.ndarray]:
 
 def _shape(font: str, c: str) -> np.ndarray:
     """A character in MNIST's frame, its stroke's width normalised: float (28, 28)."""
-    mask = 255 * (images.resize(write(font, c), SIDE) > 127).astype(np.uint8)
-    thick = images.crop(images.normalise_stroke(mask, 0.12 * SIDE, 0.14 * SIDE))
-    return images.centre_of_mass(images.fit_box(thick)).astype(np.float32)
+    mask = 255 * (resize(write(font, c), SIDE) > 127).astype(np.uint8)
+    thick = crop(normalise_stroke(mask, 0.12 * SIDE, 0.14 * SIDE))
+    return centre_of_mass(fit_box(thick)).astype(np.float32)
 
 
 def character(kind: str, rng: Random) -> np.ndarray:
@@ -125,7 +128,7 @@ def by_hand(drawing: np.ndarray, rng: Random) -> np.ndarray:
     """Print as a pen would draw it, half of the times: the middle line of its strokes, in a pen's width."""
     from skimage.morphology import skeletonize
 
-    drawing = images.resize(drawing, SIDE)
+    drawing = resize(drawing, SIDE)
     if rng.random() < 0.4:
         return drawing
     middle = skeletonize(np.pad(drawing, 8) > 127).astype(np.uint8)
@@ -172,7 +175,7 @@ def scribble(rng: Random, digits: Digits) -> np.ndarray:
     page, width = np.zeros((SIDE, SIDE), np.uint8), int(rng.integers(4, 16))
     for _ in range(rng.integers(1, 5)):
         points = rng.uniform(0.1, 0.9, (rng.integers(5, 14), 2))
-        stroke(page, handwriting.curve(points, 12 * len(points)) if rng.random() < 0.8 else points, width)
+        stroke(page, curve(points, 12 * len(points)) if rng.random() < 0.8 else points, width)
     return page
 
 
@@ -228,7 +231,7 @@ def shape(rng: Random, digits: Digits) -> np.ndarray:
         for x in (-18, 18):
             cv2.circle(page, (middle + x, middle - int(rng.integers(6, 20))), int(rng.integers(3, 9)), 255, -1)
         mouth = 0.5 + np.array([(-0.2, 0.15), (0, rng.uniform(0.05, 0.3)), (0.2, 0.15)])
-        stroke(page, handwriting.curve(mouth), max(3, width // 2))
+        stroke(page, curve(mouth), max(3, width // 2))
         return page
     if rng.random() < 0.15:
         axes = tuple(int(n) for n in rng.integers(15, 54, 2))
@@ -278,7 +281,7 @@ def turned(rng: Random, digits: Digits) -> np.ndarray:
 
 def joined(rng: Random, digits: Digits) -> np.ndarray:
     """Two digits side by side or one on the other, or halves of two that do not fit."""
-    one, other = (images.crop(digits.draw(rng)) for _ in range(2))
+    one, other = (crop(digits.draw(rng)) for _ in range(2))
     way = rng.integers(3)
     if way == 0:
         height = max(len(one), len(other))
@@ -348,11 +351,11 @@ def photographs() -> tuple[np.ndarray, ...]:
     # Drawings and pages of text are left out: there may be digits on them.
     drawn = {"page.png", "text.png", "clock_motion.png", "color.png", "chessboard_GRAY.png", "chessboard_RGB.png"}
     files = sorted(f for folder in folders for f in folder.glob("*.*") if f.suffix in (".png", ".jpg"))
-    pictures = [images.to_grayscale(images.read_image(f)) for f in files if f.name not in drawn]
+    pictures = [to_grayscale(read_image(f)) for f in files if f.name not in drawn]
     faces = Path(folders[0] / "lfw_subset.npy")
     if faces.is_file():
         pictures += list(np.round(255 * np.load(faces)[:100]).astype(np.uint8))
-    return tuple(images.resize(p, 400) if max(p.shape) > 400 else p for p in pictures)
+    return tuple(resize(p, 400) if max(p.shape) > 400 else p for p in pictures)
 
 
 def photograph(rng: Random, digits: Digits) -> np.ndarray:
@@ -412,9 +415,9 @@ def to_image(drawing: np.ndarray, whole: bool, rng: Random, digits: Digits) -> n
     the intensities of a digit.
     """
     if not whole:
-        box = images.BOX if rng.random() < 0.6 else int(rng.integers(14, images.FIELD))
-        return images.centre_of_mass(images.fit_box(images.crop(drawing), box))
-    image = cv2.resize(drawing, (images.FIELD, images.FIELD), interpolation=cv2.INTER_AREA)
+        box = BOX if rng.random() < 0.6 else int(rng.integers(14, FIELD))
+        return centre_of_mass(fit_box(crop(drawing), box))
+    image = cv2.resize(drawing, (FIELD, FIELD), interpolation=cv2.INTER_AREA)
     return match_intensities(image, digits.x[rng.integers(len(digits.x))], rng) if rng.random() < 0.5 else image
 
 

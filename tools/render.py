@@ -18,11 +18,12 @@ from statistics import fmean, stdev
 import nbformat
 
 from helpers import paths
-from helpers.evaluation import metrics as evaluation
-from helpers.notebook import exercises
-from helpers.notebook import run as runs
-from helpers.series import runner as series
 from helpers.errors import UserError
+from helpers.evaluation import metrics as metrics_
+from helpers.files import atomic, read_json, write_text
+from helpers.notebook import exercises
+from helpers.series import runner as runner_
+from helpers.series.runner import notebooks
 
 KEPT_CELL_METADATA = ("tags", "slideshow", "jupyter")
 PICTURE = "figures/06_answers.png"  # the one that opens the README
@@ -91,7 +92,7 @@ def take_outputs(source: Path, executed: Path) -> nbformat.NotebookNode:
 
 def write_notebook(nb: nbformat.NotebookNode, path: Path) -> None:
     """Writes a notebook as Jupyter does, atomically."""
-    runs.write_text(path, nbformat.writes(nb) + "\n")
+    write_text(path, nbformat.writes(nb) + "\n")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -100,14 +101,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--run", default="latest", metavar="NAME", help="run folder to use (default: latest)")
     args = parser.parse_args(argv)
     try:
-        found = series.notebooks()
+        found = notebooks()
         for name, notebook in found.items():
             nb = nbformat.read(notebook.path, as_version=4)
             before = nbformat.writes(nb)
             normalise(nb, name[:2])
             if nbformat.writes(nb) != before:
                 write_notebook(nb, notebook.path)
-        if series.main(["--run", args.run]) != 0:
+        if runner_.main(["--run", args.run]) != 0:
             return 1
         folder = paths.outputs() / args.run
         for name, notebook in found.items():
@@ -124,7 +125,7 @@ def keep_results(folder: Path) -> None:
     """Copies a run's metrics, manifest and title picture to outputs/reference/, from which the README is filled."""
     kept = {file: file.relative_to(folder) for file in [*(folder / "metrics").glob("*.json"), folder / "manifest.json"]}
     for file, name in (kept | {folder / PICTURE: "results.png"}).items():
-        with runs.atomic(paths.REFERENCE / name) as partial:
+        with atomic(paths.REFERENCE / name) as partial:
             shutil.copyfile(file, partial)
 
 
@@ -145,17 +146,17 @@ SHIPPED = (("shipped network, test accuracy", "test_accuracy"), ("… scikit-lea
 
 def shipped_results() -> Iterator[tuple[str, float, str]]:
     """Label, accuracy and mean ± sd over seeds: the shipped network, those that were trained beside it, and small ones."""
-    made = runs.read_json(paths.REFERENCE / "digits.json")
+    made = read_json(paths.REFERENCE / "digits.json")
     [shipped] = [row for row in made["seeds"] if row["seed"] == made["shipped_seed"]]
     for label, metric in SHIPPED:
-        mean_sd = evaluation.spread(made["mean"][metric], (made["sd"] or {}).get(metric))
+        mean_sd = metrics_.spread(made["mean"][metric], (made["sd"] or {}).get(metric))
         yield label, shipped[metric], f"{mean_sd}% ({len(made['seeds'])} seeds)"
-    measured = runs.read_json(paths.REFERENCE / "accuracy.json")
+    measured = read_json(paths.REFERENCE / "accuracy.json")
     rows = [row for row in measured["ensemble"]["rows"] if row["networks"] == 1 and row["moved"]]
     views = ", five views of each image (test-time augmentation)"
     for label, metric in SHIPPED:
         moved = [row[metric] for row in rows]
-        spread = f"{evaluation.spread(fmean(moved), stdev(moved))}% ({len(moved)} seeds)"
+        spread = f"{metrics_.spread(fmean(moved), stdev(moved))}% ({len(moved)} seeds)"
         yield label + views, moved[made["shipped_seed"]], spread
     chosen = measured["ensemble"]["chosen"]
     label = f"{chosen['networks']} networks together, test accuracy" + views * chosen["moved"]
@@ -163,22 +164,22 @@ def shipped_results() -> Iterator[tuple[str, float, str]]:
     for name in ("10,000", "2,000"):
         seeds = measured["frontier"][name]["seeds"]
         values = [row["test_accuracy"] for row in seeds]
-        spread = f"{evaluation.spread(fmean(values), stdev(values))}% ({len(values)} seeds)"
+        spread = f"{metrics_.spread(fmean(values), stdev(values))}% ({len(values)} seeds)"
         yield f"network of {seeds[0]['parameters']:,} parameters, test accuracy", values[0], spread
     yield from shipped_beyond_mnist()
 
 
 def shipped_beyond_mnist() -> Iterator[tuple[str, float, str]]:
     """The same of the shipped network on corrupted digits, on simulated photographs and on lines of digits."""
-    corrupted = runs.read_json(paths.REFERENCE / "robustness.json")["networks"]["reference"]
+    corrupted = read_json(paths.REFERENCE / "robustness.json")["networks"]["reference"]
     mean, sd, values = (corrupted[part]["accuracy/mean"] for part in ("mean", "sd", "values"))
-    shipped = corrupted["seeds"].index(runs.read_json(paths.REFERENCE / "digits.json")["shipped_seed"])
+    shipped = corrupted["seeds"].index(read_json(paths.REFERENCE / "digits.json")["shipped_seed"])
     label = "shipped network, MNIST-C (mean of 15 corruptions)"
-    yield label, values[shipped], f"{evaluation.spread(mean, sd)}% ({len(values)} seeds)"
-    photographs = runs.read_json(paths.REFERENCE / "custom_images.json")
+    yield label, values[shipped], f"{metrics_.spread(mean, sd)}% ({len(values)} seeds)"
+    photographs = read_json(paths.REFERENCE / "custom_images.json")
     label = f"… simulated photographs in {len(photographs['accuracy'])} conditions, a refusal counted as wrong"
     yield label, photographs["overall"]["read"], "not measured"
-    written = runs.read_json(paths.REFERENCE / "lines.json")["mean"]
+    written = read_json(paths.REFERENCE / "lines.json")["mean"]
     yield "… rows of digits in simulated photographs, each digit right", written["rows_exact"], "not measured"
     yield "… their digits", written["characters"], "not measured"
 
@@ -194,13 +195,13 @@ def _over_seeds(seeds: dict | None, notebook: str, metric: str, label: str, metr
 
 def write_results() -> None:
     """Writes the README's tables from outputs/reference/: one run with default parameters, and means over seeds."""
-    manifest = runs.read_json(paths.REFERENCE / "manifest.json")
+    manifest = read_json(paths.REFERENCE / "manifest.json")
     file = paths.REFERENCE / "seeds.json"
-    seeds = runs.read_json(file) if file.exists() else None
+    seeds = read_json(file) if file.exists() else None
     mean = f"mean ± sd of {seeds['seeds']} seeds" if seeds else "mean ± sd"
     lines = [f"| | default run | {mean} |", "|---|---|---|"]
     for label, notebook, metric in RESULTS:
-        metrics = runs.read_json(paths.REFERENCE / "metrics" / f"{notebook}.json")
+        metrics = read_json(paths.REFERENCE / "metrics" / f"{notebook}.json")
         row = _over_seeds(seeds, notebook, metric, label, metrics)
         spread = f"{100 * row['mean']:.2f} ± {100 * row['sd']:.2f} %" if row else "not measured"
         lines.append(
@@ -212,7 +213,7 @@ def write_results() -> None:
     lines += ["", source, f"`make reference` and the other benchmarks. Both columns with {packages}."]
     minutes = sum(notebook["seconds"] for notebook in manifest["notebooks"].values()) / 60
     cores = manifest["machine"]["cores"]
-    folders = runs.read_json(paths.REFERENCE / "speed.json")["folders"]["rows"]
+    folders = read_json(paths.REFERENCE / "speed.json")["folders"]["rows"]
     small, large = (f"{row['median']:,.0f}" for row in folders if row["what"] == "helpers.predict")
     needs = [
         f"With default parameters the whole series took {minutes:.0f} minutes on {cores} cores. There, `helpers.predict` reads",
@@ -228,7 +229,7 @@ def write_results() -> None:
         )
         if count != 1:
             raise UserError(f"README.md has lost its comment lines for {name}; restore them.")
-    runs.write_text(README, text)
+    write_text(README, text)
 
 
 if __name__ == "__main__":

@@ -18,15 +18,15 @@ from pathlib import Path
 import numpy as np
 
 from helpers import data, paths
-from helpers.images import candidates as images
-from helpers.training import recipes
-from tools import fit_gate as rejection
-from helpers.notebook import run as runs
+from helpers.console import quiet_stderr
+from helpers.data import SPLIT_SEED, VALIDATION, to_input
 from helpers.errors import UserError
-from helpers.predict.network import quiet_stderr
+from helpers.evaluation.robustness import other_hands
+from helpers.files import atomic, read_json, write_json
+from helpers.notebook.run import environment
+from helpers.training import recipes
+from tools.fit_gate import calibrate
 
-VALIDATION = 6000
-SPLIT_SEED = 0  # one split for all seeds: they differ in weights, order and augmentation, not in what they may see
 TARGET = paths.REFERENCE
 
 
@@ -66,7 +66,7 @@ def train(recipe: recipes.Recipe, seed: int, folder: Path) -> dict:
     name = f"{recipe.epochs}-epochs-seed-{seed}"
     done = folder / f"{name}.json"
     if done.exists():
-        return runs.read_json(done)
+        return read_json(done)
     dataset = data.load()
     part, validation = data.split(dataset.x_train, dataset.y_train, VALIDATION, SPLIT_SEED)
     model, history, seconds = recipes.train(recipe, part, seed, checkpoint=folder / f"{name}.npz")
@@ -76,22 +76,16 @@ def train(recipe: recipes.Recipe, seed: int, folder: Path) -> dict:
         "test": (dataset.x_test, dataset.y_test),
         "sklearn_digits": other_hands(),
     }.items():
-        probabilities = model.predict(images.to_input(x), batch_size=1000, verbose=0)
+        probabilities = model.predict(to_input(x), batch_size=1000, verbose=0)
         scores[f"{label}_accuracy"] = float(np.mean(probabilities.argmax(axis=1) == y))
         scores[f"{label}_loss"] = float(keras.losses.sparse_categorical_crossentropy(y, probabilities).numpy().mean())
         if label == "test":
             clean = np.setdiff1d(np.arange(len(y)), data.KNOWN_LABEL_ERRORS)
             scores["test_accuracy_without_label_errors"] = float(np.mean(probabilities.argmax(1)[clean] == y[clean]))
-    with runs.atomic(folder / f"{name}.keras") as partial:
+    with atomic(folder / f"{name}.keras") as partial:
         model.save(partial)
-    runs.write_json(done, scores)
+    write_json(done, scores)
     return scores
-
-
-def other_hands() -> tuple[np.ndarray, np.ndarray]:
-    """scikit-learn's digits as `images.preprocess` brings any picture to MNIST's form: uint8 (N, 28, 28), labels (N,)."""
-    pictures, labels = data.sklearn_digits()
-    return np.stack([images.preprocess(picture)["centred 28×28"] for picture in pictures]), labels
 
 
 def write(recipe: recipes.Recipe, results: list[dict], folder: Path, target: Path) -> None:
@@ -103,13 +97,13 @@ def write(recipe: recipes.Recipe, results: list[dict], folder: Path, target: Pat
     model = keras.models.load_model(source)
     dataset = data.load()
     if best is results[-1]:  # else it is there already
-        with runs.atomic(target / "digits.keras") as partial:
+        with atomic(target / "digits.keras") as partial:
             shutil.copyfile(source, partial)
         export(model, target / "digits.tflite")
-        rejection.calibrate(target, *data.split(dataset.x_train, dataset.y_train, VALIDATION, SPLIT_SEED))
+        calibrate(target, *data.split(dataset.x_train, dataset.y_train, VALIDATION, SPLIT_SEED))
     scores = [name for name in best if name not in ("seed", "epochs")]
     settings = dataclasses.asdict(recipe) | {"network": recipe.network.__name__}
-    runs.write_json(
+    write_json(
         target / "digits.json",
         {
             "shipped_seed": best["seed"],
@@ -122,19 +116,19 @@ def write(recipe: recipes.Recipe, results: list[dict], folder: Path, target: Pat
             "recipe": settings,
             "validation": {"images": VALIDATION, "split_seed": SPLIT_SEED},
             "dataset_sha256": dataset.sha256,
-            **runs.environment(),
+            **environment(),
         },
     )
 
 
 def export(model, file: Path) -> None:
     """Writes the model for LiteRT, with the named outputs `logits` (N, 10) and `features` (N, F), any N."""
-    from helpers.evaluation import explain as probe  # here, because it imports TensorFlow
+    from helpers.models.networks import open_network
 
     with tempfile.TemporaryDirectory() as folder, quiet_stderr():
         made = Path(folder) / "model.tflite"
-        probe.open_network(model).export(made, format="litert", verbose=False)
-        with runs.atomic(file) as partial:
+        open_network(model).export(made, format="litert", verbose=False)
+        with atomic(file) as partial:
             shutil.copyfile(made, partial)
 
 

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from helpers.evaluation import metrics as evaluation
+from helpers import data
+from helpers.evaluation.confidence import calibration, probabilities
 from helpers.evaluation.corruptions import CORRUPTIONS, GEOMETRIC, corrupt
+from helpers.images.candidates import preprocess
 
 Classifier = Callable[[np.ndarray], np.ndarray]
 IDENTITY = "identity"  # the benchmark's sixteenth: nothing is changed
@@ -70,8 +72,12 @@ def mean_calibration(
 ) -> dict[str, float]:
     """ECE, NLL and Brier score of logits over a temperature, each as the mean over the corruptions."""
     rows = [
-        evaluation.calibration(evaluation.probabilities(logits, temperature), y)
-        for (name, _), logits in said.items()
-        if name != IDENTITY
+        calibration(probabilities(logits, temperature), y) for (name, _), logits in said.items() if name != IDENTITY
     ]
     return pd.DataFrame(rows).mean().to_dict()
+
+
+def other_hands() -> tuple[np.ndarray, np.ndarray]:
+    """scikit-learn's digits as `preprocess` brings any picture to MNIST's form: uint8 (N, 28, 28), labels (N,)."""
+    pictures, labels = data.sklearn_digits()
+    return np.stack([preprocess(picture)["centred 28×28"] for picture in pictures]), labels

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from helpers.images import candidates as images
+from helpers.images.steps import along_colour, hysteresis, resize, thin_and_dark, threshold
 
 PIECES = 1000  # so many components, the largest, are looked at: a texture has thousands
 
@@ -78,20 +78,20 @@ class Row:
 
 
 def to_gray(picture: np.ndarray) -> np.ndarray:
-    """RGB to gray such that coloured ink stays visible, as `images.to_grayscale`, with detail as fine as a page's strokes."""
+    """RGB to gray such that coloured ink stays visible, as `to_grayscale`, with detail as fine as a page's strokes."""
     if picture.ndim == 2:
         return picture
     pixels = picture.astype(np.float32)
     detail = (cv2.GaussianBlur(pixels, (0, 0), 1) - cv2.blur(pixels, (31, 31)))[::2, ::2].reshape(-1, 3)
-    return images.along_colour(picture, detail)
+    return along_colour(picture, detail)
 
 
 def polarity_evidence(gray: np.ndarray) -> float:
     """How sure it is that the ink is darker than the paper: 1 certainly, -1 certainly brighter.
 
-    As `images.polarity_evidence`, with kernels of the size of a page's strokes.
+    As `steps_.polarity_evidence`, with kernels of the size of a page's strokes.
     """
-    return images.thin_and_dark(images.resize(gray, min(640, max(gray.shape))), (5, 9, 15, 25, 41))
+    return thin_and_dark(resize(gray, min(640, max(gray.shape))), (5, 9, 15, 25, 41))
 
 
 def flatten(bright: np.ndarray, side: int, dark_ink: bool) -> np.ndarray:
@@ -110,14 +110,14 @@ def prepare(gray: np.ndarray, dark_ink: bool) -> Page:
     bright = 255 - gray if dark_ink else gray
     side = max(7, int(0.35 * min(gray.shape)))
     ink = flatten(bright, side, dark_ink)
-    level, floor = images.threshold(ink)
-    stroke = typical_stroke(images.hysteresis(ink, max(floor, 0.6 * level), level))
+    level, floor = threshold(ink)
+    stroke = typical_stroke(hysteresis(ink, max(floor, 0.6 * level), level))
     finer = max(7, int(10 * stroke))
     if finer < 0.7 * side:  # once the strokes are known, narrower shadows can go too
         ink = flatten(bright, finer, dark_ink)
-        level, floor = images.threshold(ink)
+        level, floor = threshold(ink)
     low = max(floor, 0.7 * level)
-    mask = images.hysteresis(ink, low, level)
+    mask = hysteresis(ink, low, level)
     stroke = typical_stroke(mask)
     rest, lines, thin = remove_lines(mask, stroke)
     if lines.any() and rest.any():
@@ -125,7 +125,7 @@ def prepare(gray: np.ndarray, dark_ink: bool) -> Page:
         pale, full = (float(np.percentile(ink[part > 0], 75)) for part in (lines, rest))
         if 1.4 * pale < full:  # lines paler than the ink go without a trace where the level lies between the two
             low = max(low, (pale + full) / 2)
-            strong, gap = images.hysteresis(ink, low, low), 2 * round(thin) + 3
+            strong, gap = hysteresis(ink, low, low), 2 * round(thin) + 3
             across = [cv2.morphologyEx(strong, cv2.MORPH_CLOSE, np.ones(n, np.uint8)) for n in ((gap, 1), (1, gap))]
             mask = cv2.max(strong, cv2.min(cv2.max(*across), mask))  # a line over the ink leaves a gap in it
         rest, lines, thin = remove_lines(mask, stroke)

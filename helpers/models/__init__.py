@@ -1,1 +1,24 @@
-"""Architectures and augmentation layers."""
+"""Network architectures and augmentation layers."""
+
+import lazy_loader
+
+# What the room offers, by file; each is imported when it is first used.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    ["networks", "augment"],
+    {
+        "networks": [
+            "adapt_normalisation",
+            "baseline_cnn",
+            "fast_cnn",
+            "forward",
+            "local_contrast",
+            "multiplications",
+            "open_network",
+            "reference_cnn",
+            "report_cnn",
+            "tiny_cnn",
+        ],
+        "augment": ["RandomNoise", "RandomPatch", "RandomStroke", "RandomWarp", "augmentation"],
+    },
+)

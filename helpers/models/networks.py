@@ -6,8 +6,11 @@ Inputs are float32 (N, 28, 28, 1) from 0 (background) to 1 (ink); outputs are so
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import layers, ops
+
+BATCH = 500  # images at a time, which bounds the memory
 
 
 def report_cnn(num_classes: int = 10) -> keras.Model:
@@ -177,3 +180,43 @@ def multiplications(model: keras.Model) -> int:
         elif isinstance(layer, layers.Dense):
             total += math.prod(layer.kernel.shape)
     return total
+
+
+def open_network(model: keras.Model) -> keras.Model:
+    """The same network with what lies before its softmax as outputs: a dictionary of `logits` and `features`.
+
+    Probabilities near 1 all look the same in float32, their logits do not. Features are what the last dense layer
+    gets. The last layer is a Softmax, or a Dense layer that ends in softmax, as in all networks of the series.
+    """
+    last = model.layers[-1]
+    if isinstance(last, layers.Softmax):
+        logits, features = last.input, model.layers[-2].input
+    else:
+        dense = layers.Dense(last.units, name="logits")
+        logits, features = dense(last.input), last.input
+        dense.set_weights(last.get_weights())
+    return keras.Model(model.inputs[0], {"logits": logits, "features": features})
+
+
+def forward(network: keras.Model, x: np.ndarray) -> dict[str, np.ndarray]:
+    """What an opened network says to images: logits (N, classes) and features (N, F).
+
+    Called directly, part by part: Keras's `predict` would compile anew for each of the many networks looked at here.
+    """
+    parts = [network(x[start : start + BATCH], training=False) for start in range(0, len(x), BATCH)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in ("logits", "features")}
+
+
+def adapt_normalisation(model: keras.Model, x: np.ndarray) -> keras.Model:
+    """A copy whose batch-normalisation layers use the means and variances of these images, not those of training.
+
+    Takes no labels: only what new pictures look like. A few hundred images, of all classes, make it stable. Schneider
+    and others, "Improving robustness against common corruptions by covariate shift adaptation", 2020.
+    """
+    adapted = keras.models.clone_model(model)
+    adapted.set_weights(model.get_weights())
+    for layer in adapted.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = 0.0  # forgets what it knew
+    adapted(x, training=True)
+    return adapted

@@ -11,7 +11,7 @@ import PIL.Image
 from IPython.display import Image, display
 from matplotlib.figure import Figure
 
-from helpers.notebook.run import atomic
+from helpers.files import atomic
 
 # Okabe and Ito's palette, told apart with every common kind of colour blindness.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442"]

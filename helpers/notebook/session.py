@@ -4,9 +4,8 @@ import random
 
 import numpy as np
 
-from helpers.notebook import parameters
-from helpers.notebook import plots
-from helpers.predict.network import quiet_stderr
+from helpers.console import quiet_stderr
+from helpers.notebook import parameters, plots
 from helpers.notebook.run import Run
 
 

@@ -26,8 +26,8 @@ import cv2
 import numpy as np
 
 from helpers import paths
+from helpers.console import quiet_stderr
 from helpers.errors import UserError
-from helpers.predict.network import quiet_stderr
 from helpers.predict.predictor import Predictor, Reading
 
 # Files in folders are looked at if they are named so. HEIC cannot be read yet; a row that says so beats silence.

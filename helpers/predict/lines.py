@@ -20,10 +20,22 @@ import cv2
 import numpy as np
 
 from helpers import paths
-from helpers.images import candidates as images
-from helpers.errors import UserError
-from helpers.images.candidates import NoDigit
-from helpers.images.page import Page, Piece, Row, find_pieces, find_rows, polarity_evidence, prepare, to_gray, typical_height
+from helpers.errors import NoDigit, UserError
+from helpers.images.candidates import TINY, difference
+from helpers.images.mnist_form import BOX, STROKE, centre_of_mass, fit_box, trace
+from helpers.images.page import (
+    Page,
+    Piece,
+    Row,
+    find_pieces,
+    find_rows,
+    polarity_evidence,
+    prepare,
+    to_gray,
+    typical_height,
+)
+from helpers.images.steps import Steps, check_picture, resize
+from helpers.images.strokes import crop, normalise_stroke
 
 WORK = 1600  # longest side in pixels at which digits are looked for first
 HEIGHT = 64  # height in pixels that digits are brought to for reading
@@ -87,13 +99,13 @@ class Found(NamedTuple):
 # Reading ------------------------------------------------------------------------------------------------------
 
 
-def read(picture: np.ndarray, judge: Judge) -> tuple[list[list[Character]], images.Steps]:
+def read(picture: np.ndarray, judge: Judge) -> tuple[list[list[Character]], Steps]:
     """Reads all digits of a picture, uint8 (H, W) or (H, W, 3): the characters of each row, top to bottom, and the steps.
 
     Boxes are in the picture's own pixels, rows without digits are left out. Raises NoDigit if there is no digit at
     all, UserError if the array is no picture.
     """
-    picture = images.check_picture(picture)
+    picture = check_picture(picture)
     found = find(picture, judge)
     rows = [[_character(guess, picture, found.scale) for guess in row] for row in found.digits if row]
     if not rows:
@@ -142,7 +154,7 @@ def annotate(picture: np.ndarray, characters: list[Character]) -> np.ndarray:
 def find(picture: np.ndarray, judge: Judge) -> Found:
     """Reads a picture by its plausible polarities, the ink in the page brought to a good size. Raises NoDigit."""
     longest = max(picture.shape[:2])
-    gray = to_gray(images.resize(picture, min(WORK, 3 * longest)))
+    gray = to_gray(resize(picture, min(WORK, 3 * longest)))
     evidence = polarity_evidence(gray)
     found, refusal = [], None
     for dark_ink in (evidence > 0, evidence <= 0):
@@ -153,7 +165,7 @@ def find(picture: np.ndarray, judge: Judge) -> Found:
             size = typical_height([piece for row in rows for piece in row.pieces]) or HEIGHT
             if not SIZES[0] <= size <= SIZES[1]:
                 wanted = min(round(max(gray.shape) * HEIGHT / size), MOST, 4 * longest)
-                page, rows = _rows(to_gray(images.resize(picture, wanted)), dark_ink)
+                page, rows = _rows(to_gray(resize(picture, wanted)), dark_ink)
             found.append(_recognise(page, rows, longest / max(page.mask.shape), judge))
         except NoDigit as error:
             refusal = refusal or error
@@ -291,7 +303,7 @@ def _guess(page: Page, row: Row, first: int, last: int) -> Guess | None:
     around = page.ink[y : bottom + 2, x : right + 2]
     ink[y - top + 2 : y - top + 2 + around.shape[0], x - left + 2 : x - left + 2 + around.shape[1]] = around
     try:
-        image = to_mnist(images.trace(ink, mask, page.level, TRACE))
+        image = to_mnist(trace(ink, mask, page.level, TRACE))
     except NoDigit:  # a sliver that vanishes as it shrinks
         return None
     wholes = {p.whole for p in pieces}
@@ -308,9 +320,9 @@ def _guess(page: Page, row: Row, first: int, last: int) -> Guess | None:
 
 def to_mnist(cropped: np.ndarray) -> np.ndarray:
     """A cropped mask whose longest side is TRACE pixels to 28×28, by the last steps for single digits."""
-    low, high = (width * TRACE / images.BOX for width in images.STROKE)
-    thick = images.crop(images.normalise_stroke(cropped, low, high))
-    return images.centre_of_mass(images.fit_box(thick))
+    low, high = (width * TRACE / BOX for width in STROKE)
+    thick = crop(normalise_stroke(cropped, low, high))
+    return centre_of_mass(fit_box(thick))
 
 
 # What speaks for a digit --------------------------------------------------------------------------------------
@@ -450,13 +462,13 @@ def digits_of_words(row: Row, path: list[Guess]) -> list[Guess]:
 # How many digits ----------------------------------------------------------------------------------------------
 
 
-def count_digits(picture: np.ndarray, candidates: list[images.Steps], chosen: int, judge: Judge) -> int:
+def count_digits(picture: np.ndarray, candidates: list[Steps], chosen: int, judge: Judge) -> int:
     """How many digits a picture shows, given the ways to read it as one digit, and which was chosen: 1 unless sure.
 
     Only where other ink is as large as the digit, or the digit is wider than most, the picture is read as a page.
     Broken strokes, bars, specks, frames and tables are no digits, so they count for nothing.
     """
-    if max(picture.shape[:2]) <= images.TINY or not any(_crowded(steps) for steps in candidates):
+    if max(picture.shape[:2]) <= TINY or not any(_crowded(steps) for steps in candidates):
         return 1
     work, alone = candidates[chosen]["picture"], candidates[chosen]["centred 28×28"]
     try:
@@ -464,12 +476,12 @@ def count_digits(picture: np.ndarray, candidates: list[images.Steps], chosen: in
     except NoDigit:
         return 1
     # What passes for a digit as a whole is one, whatever its parts resemble; one of several is found among them.
-    whole = judge(alone[None])[1][0] > 0 and all(images.difference(alone, g.image) > 0.4 for g in digits)
+    whole = judge(alone[None])[1][0] > 0 and all(difference(alone, g.image) > 0.4 for g in digits)
     sure = [g for g in digits if g.probabilities.max() * g.posterior >= SURE and g.likely > 0 and g.high > 0.6]
     return 1 if whole else max(1, len(sure))
 
 
-def _crowded(steps: images.Steps) -> bool:
+def _crowded(steps: Steps) -> bool:
     """Whether there may be several digits: several pieces of ink of a digit's size, or one wider than high.
 
     A frame, which is ink round other ink of a digit's size, does not count.

@@ -5,17 +5,16 @@ Explained in notebooks/06_custom_image_prediction.ipynb.
 """
 
 import importlib.util
-import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from helpers import paths
+from helpers.console import quiet_stderr
+from helpers.data import to_input
 from helpers.errors import UserError
-from helpers.images.candidates import FIELD, to_input
+from helpers.images.mnist_form import FIELD
 
 CLASSES = 10
 BATCH = 512  # images at a time: more is not faster, and takes memory
@@ -133,23 +132,3 @@ def _sentence(error: Exception) -> str:
     """The first line of an error, short enough for a sentence."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0].rstrip(".")[:120]
-
-
-@contextmanager
-def quiet_stderr() -> Iterator[None]:
-    """Sends what C++ libraries write to file descriptor 2 nowhere; Python's own exceptions still surface.
-
-    LiteRT and TensorFlow greet there, TensorFlow while it is imported, before any of its log settings count.
-    """
-    try:
-        saved = os.dup(2)
-    except OSError:  # closed: nobody would see it anyway
-        yield
-        return
-    try:
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-            yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)

@@ -1,1 +1,1 @@
-"""Runs the notebooks in order, and writes what a run is."""
+"""Runs the notebooks in order, and writes what a run has found: python -m helpers.series."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nbconvert.filters import markdown2html
 
-from helpers.notebook import run as runs
+from helpers.files import read_json, write_text
 
 NOTEBOOKS = {"training": "04_tuning", "evaluation": "05_evaluation", "pictures": "06_custom_image_prediction"}
 SUMMARIES = ("lowest", "mean", "mean_unseen")  # what notebook 05 says of all corruptions together
@@ -26,10 +26,10 @@ def write(folder: Path) -> Path:
     """Writes model_card.md and model_card.html into a run folder; returns the first. Raises UserError as `runs` does."""
     text = text_of(folder)
     card = folder / "model_card.md"
-    runs.write_text(card, text)
+    write_text(card, text)
     title = f"Model card: run {html.escape(folder.name)}"
     page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
-    runs.write_text(folder / "model_card.html", f"{page}\n{markdown2html(text)}</html>\n")
+    write_text(folder / "model_card.html", f"{page}\n{markdown2html(text)}</html>\n")
     return card
 
 
@@ -60,7 +60,7 @@ def text_of(folder: Path) -> str:
 
 
 def _read(file: Path) -> dict:
-    return runs.read_json(file) if file.exists() else {}
+    return read_json(file) if file.exists() else {}
 
 
 def _missing(part: str) -> str:

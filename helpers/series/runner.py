@@ -28,11 +28,12 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbclient.exceptions import DeadKernelError
 
 from helpers import data, paths
-from helpers.series import model_card as card
-from helpers.series import web_pages as pages
-from helpers.notebook import parameters
-from helpers.notebook import run as runs
 from helpers.errors import UserError
+from helpers.files import PARTIAL, read_json, write_text
+from helpers.notebook import parameters
+from helpers.notebook.run import Run, declared, environment
+from helpers.series.model_card import write
+from helpers.series.web_pages import write_index, write_page
 
 PACKAGES = ("helpers", "tools")  # what a notebook depends on where it imports it
 SHOWN_METRICS = ("test_accuracy", "val_accuracy", "samples_accuracy", "parameters", "images")
@@ -57,7 +58,7 @@ class Notebook:
         """Reads what the notebook's second and parameters cells declare. Raises UserError if it has no such cells."""
         try:
             goals = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][1]["source"])
-            needs, makes = (tuple(runs.declared(goals, word)) for word in ("Needs", "Makes"))
+            needs, makes = (tuple(declared(goals, word)) for word in ("Needs", "Makes"))
             return cls(path, needs, makes, parameters.defaults(path))
         except (OSError, ValueError, LookupError, TypeError, SyntaxError) as error:
             raise UserError(
@@ -218,7 +219,7 @@ def execute(notebook: Notebook, run: str, values: dict[str, object]) -> float:
     folder = paths.outputs() / run / "executed"
     folder.mkdir(parents=True, exist_ok=True)
     target, failed = folder / f"{notebook.name}.ipynb", folder / f"{notebook.name}.failed.ipynb"
-    working = folder / f"{runs.PARTIAL}{notebook.name}.ipynb"
+    working = folder / f"{PARTIAL}{notebook.name}.ipynb"
     mine = {name: value for name, value in values.items() if name in notebook.defaults} | {"RUN": run}
     started = time.monotonic()
     try:
@@ -240,10 +241,10 @@ def execute(notebook: Notebook, run: str, values: dict[str, object]) -> float:
         raise UserError(
             f"{notebook.name} stopped: its kernel died, most often for lack of memory; close other programs or set smaller sizes with -p."
         ) from error
-    runs.write_text(target, working.read_text(encoding="utf-8"))
+    write_text(target, working.read_text(encoding="utf-8"))
     working.unlink()
     failed.unlink(missing_ok=True)
-    pages.write_page(target, paths.outputs() / run / "html")
+    write_page(target, paths.outputs() / run / "html")
     return time.monotonic() - started
 
 
@@ -251,7 +252,7 @@ def run_one(notebook: Notebook, run: str, values: dict[str, object], force: bool
     """Brings one notebook up to date; returns its seconds, or None if nothing had changed."""
     folder = paths.outputs() / run
     own = {name: values.get(name, default) for name, default in notebook.defaults.items()}
-    packages = runs.environment()["packages"]
+    packages = environment()["packages"]
     state = json.dumps({"code": notebook.code(), "parameters": own, "packages": packages}, sort_keys=True)
     inputs = _inputs(notebook, folder, own)
     with _book(folder) as book:
@@ -312,7 +313,7 @@ def _task(notebook: Notebook, folder: Path, inputs: list[Path], state: str) -> T
 
 def clean(folder: Path) -> None:
     """Removes what a killed run left half-written."""
-    for leftover in folder.rglob(f"{runs.PARTIAL}*"):
+    for leftover in folder.rglob(f"{PARTIAL}*"):
         leftover.unlink(missing_ok=True)
 
 
@@ -321,7 +322,7 @@ def report(chosen: list[Notebook], seconds: dict[str, float | None], run: str) -
     print(f"\n{'notebook':30} {'took':>12}   results")
     for notebook in chosen:
         took = seconds[notebook.name]
-        metrics = runs.read_json(paths.outputs() / run / "metrics" / f"{notebook.name}.json")
+        metrics = read_json(paths.outputs() / run / "metrics" / f"{notebook.name}.json")
         shown = ", ".join(
             f"{name} {metrics[name]:.2%}" if name.endswith("accuracy") else f"{name} {metrics[name]:,}"
             for name in SHOWN_METRICS if name in metrics
@@ -357,12 +358,12 @@ def main(argv: list[str] | None = None) -> int:
         print(f"Error: {error}", file=sys.stderr)
         return 2
     try:
-        folder = runs.Run("series", args.run).folder
+        folder = Run("series", args.run).folder
         with filelock.FileLock(folder / ".lock", timeout=0):
             clean(folder)
             seconds = {notebook.name: run_one(notebook, args.run, values, args.force) for notebook in chosen}
-            card.write(folder)
-            pages.write_index(folder, [notebook.name for notebook in series.values()])
+            write(folder)
+            write_index(folder, [notebook.name for notebook in series.values()])
             report(chosen, seconds, args.run)
     except filelock.Timeout:
         print(
@@ -391,7 +392,3 @@ def main(argv: list[str] | None = None) -> int:
         print("\nInterrupted. Finished notebooks are kept; the same command goes on from here.", file=sys.stderr)
         return 130
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nbconvert import HTMLExporter
 
-from helpers.notebook import run as runs
+from helpers.files import read_json, write_text
 
 # The classic template keeps alt texts, which the default one drops.
 TEMPLATE = """
@@ -23,7 +23,7 @@ def write_page(notebook: Path, folder: Path) -> Path:
     """Writes an executed notebook as one HTML file into `folder`; links between notebooks lead to their pages."""
     body, _ = HTMLExporter(template_name="classic", raw_template=TEMPLATE).from_filename(str(notebook))
     page = folder / f"{notebook.stem}.html"
-    runs.write_text(page, re.sub(r'href="([\w-]+)\.ipynb"', r'href="\1.html"', body))  # not those of other sites
+    write_text(page, re.sub(r'href="([\w-]+)\.ipynb"', r'href="\1.html"', body))  # not those of other sites
     return page
 
 
@@ -33,14 +33,14 @@ def write_index(folder: Path, names: list[str]) -> Path:
     for name in names:
         if not (folder / "html" / f"{name}.html").exists():
             continue
-        metrics = runs.read_json(folder / "metrics" / f"{name}.json")
+        metrics = read_json(folder / "metrics" / f"{name}.json")
         items = "".join(f"<li>{html.escape(key)}: {_readable(value)}</li>" for key, value in metrics.items())
         rows.append(
             f'<h2><a href="{name}.html">{html.escape(name)}</a></h2><details><summary>{len(metrics)} metrics</summary><ul>{items}</ul></details>'
         )
     style = "body{font:16px/1.5 system-ui,sans-serif;max-width:45rem;margin:2rem auto;padding:0 1rem}h2{font-size:1.1rem;margin-bottom:0}"
     page = folder / "html" / "index.html"
-    runs.write_text(
+    write_text(
         page,
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Run {html.escape(folder.name)}</title><style>{style}</style>'
         f"<h1>Run {html.escape(folder.name)}</h1>{''.join(rows)}</html>\n",

@@ -23,8 +23,8 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 
 from helpers import paths
-from helpers.notebook import parameters
 from helpers.errors import UserError
+from helpers.notebook import parameters
 
 HELLO = "hello"
 HEARTBEAT = 1.0  # seconds between two signs of life
@@ -45,13 +45,13 @@ OPTIONS = {
 
 def run_search(settings: dict, host=None):
     """Loads the data and runs the search that `settings` describe, as notebook 04 does; returns the tuner."""
-    from helpers.predict.network import quiet_stderr
+    from helpers.console import quiet_stderr
 
     with quiet_stderr():
         import keras
 
         from helpers import data
-        from helpers.images import candidates as images
+        from helpers.data import to_input
         from helpers.training import tuning
     keras.utils.set_random_seed(settings["SEED"])
     dataset = data.load(settings["DATASET"])
@@ -59,7 +59,7 @@ def run_search(settings: dict, host=None):
     train, validation = data.split(x, y, settings["VALIDATION"], settings["SEED"])
     train = data.subset(*train, settings["SEARCH_TRAIN_SIZE"], settings["SEED"])
     train, validation = (
-        (images.to_input(x), keras.utils.to_categorical(y, dataset.num_classes)) for x, y in (train, validation)
+        (to_input(x), keras.utils.to_categorical(y, dataset.num_classes)) for x, y in (train, validation)
     )
     folder = paths.outputs() / settings["RUN"] / "tuning"
     return tuning.search(

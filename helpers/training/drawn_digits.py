@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from helpers.images.candidates import centre_of_mass, fit_box
+from helpers.images.mnist_form import centre_of_mass, fit_box
 
 SIDE = 160  # pixels of the canvas that strokes are drawn on
 

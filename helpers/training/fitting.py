@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from helpers import paths
 from helpers.errors import UserError
-from helpers.notebook.run import atomic
+from helpers.files import atomic
 
 Schedule = keras.optimizers.schedules.LearningRateSchedule
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from helpers.data import to_input
 from helpers.models import augment
-from helpers.training import drawn_digits as handwriting
-from helpers.images import candidates as images
-from helpers.models import networks as models
-from helpers.training import fitting as training
+from helpers.models.networks import fast_cnn, reference_cnn
+from helpers.training.drawn_digits import draw
+from helpers.training.fitting import fit, one_cycle
 
 Part = tuple[np.ndarray, np.ndarray]
 
@@ -47,9 +47,9 @@ class Recipe:
     half: bool = False
 
 
-FAST = Recipe(models.fast_cnn, epochs=1, batch_size=256, peak=0.4, label_smoothing=0.05)
+FAST = Recipe(fast_cnn, epochs=1, batch_size=256, peak=0.4, label_smoothing=0.05)
 REFERENCE = Recipe(
-    models.reference_cnn,
+    reference_cnn,
     epochs=18,
     warp={"rotation": 12.0, "shift": 0.08, "zoom": 0.15, "slant": 15.0, "elastic": 0.7},
     stroke={"stroke": 0.6, "blur": 0.6},
@@ -85,12 +85,12 @@ def train(
 ) -> tuple[keras.Model, dict[str, list[float]], float]:
     """Trains by the recipe; returns the network (float32, Keras's own layers), the history and seconds of `fit`.
 
-    `part` and `validation` are (images uint8 (N, 28, 28), labels (N,)). With `checkpoint`, see `training.fit`.
+    `part` and `validation` are (images uint8 (N, 28, 28), labels (N,)). With `checkpoint`, see `fit`.
     Raises UserError as that does.
     """
     keras.utils.set_random_seed(seed)
     if recipe.drawn:
-        drawn = handwriting.draw(round(recipe.drawn * len(part[0])), seed)
+        drawn = draw(round(recipe.drawn * len(part[0])), seed)
         part = tuple(np.concatenate(both) for both in zip(part, drawn, strict=True))
     policy = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy(fastest_precision() if recipe.half else "float32")
@@ -98,12 +98,12 @@ def train(
         learner, front = recipe.network(num_classes=num_classes, fused=True), augmentation(recipe)
     finally:
         keras.mixed_precision.set_global_policy(policy)
-    schedule = training.one_cycle(recipe.peak, len(part[0]), recipe.batch_size, recipe.epochs)
+    schedule = one_cycle(recipe.peak, len(part[0]), recipe.batch_size, recipe.epochs)
     start = time.perf_counter()
-    history = training.fit(
+    history = fit(
         learner,
         (part[0][..., None], keras.utils.to_categorical(part[1], num_classes)),
-        validation and (images.to_input(validation[0]), keras.utils.to_categorical(validation[1], num_classes)),
+        validation and (to_input(validation[0]), keras.utils.to_categorical(validation[1], num_classes)),
         recipe.epochs,
         recipe.batch_size,
         prepare=front and augment.prepare(front),

@@ -33,9 +33,9 @@ from sklearn.inspection import permutation_importance
 from threadpoolctl import threadpool_limits
 
 from helpers import paths
-from helpers.models import networks as models
 from helpers.errors import UserError
-from helpers.notebook.run import atomic, write_json
+from helpers.files import atomic, write_json
+from helpers.models.networks import baseline_cnn
 
 METHODS = ("random", "bayesian", "hyperband")
 RESULTS = ("val_accuracy", "val_loss", "accuracy", "loss", "parameters", "train_seconds")
@@ -44,7 +44,7 @@ HYPERPARAMETERS = ("filters_1", "filters_2", "kernel_size", "dense_units", "drop
 
 def build_model(hp: kt.HyperParameters, num_classes: int = 10) -> keras.Model:
     """The search space: asks `hp` for each value, and returns the compiled network made of them."""
-    model = models.baseline_cnn(
+    model = baseline_cnn(
         filters=(hp.Int("filters_1", 32, 48, step=8), hp.Int("filters_2", 64, 96, step=16)),
         kernel_size=hp.Choice("kernel_size", [3, 5]),
         dense_units=hp.Int("dense_units", 128, 256, step=64),
@@ -125,7 +125,7 @@ def _fingerprint(hypermodel: Callable, train: tuple, validation: tuple, *setting
     """Eight characters that change with anything that changes the outcome: space, network, data, settings."""
     hp = kt.HyperParameters()
     hypermodel(hp)  # declares the space
-    sources = [inspect.getsource(part) for part in (build_model, hypermodel, models.baseline_cnn)]
+    sources = [inspect.getsource(part) for part in (build_model, hypermodel, baseline_cnn)]
     digest = hashlib.sha256(json.dumps([hp.get_config(), sources, settings]).encode())
     for array in (*train, *validation):
         digest.update(np.ascontiguousarray(array))

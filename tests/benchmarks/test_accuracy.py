@@ -7,10 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from helpers import data, paths
-from helpers.models import networks as models
+from helpers import data, models, paths
+from helpers.files import read_json
 from helpers.training import recipes
-from helpers.notebook import run as runs
 
 
 @pytest.fixture
@@ -34,7 +33,7 @@ def benchmark(monkeypatch, outputs):
 
 def test_what_is_there_is_not_trained_again(benchmark, capsys, monkeypatch):
     assert benchmark.main(["--only", "frontier"]) == 0
-    first = runs.read_json(benchmark.FILE)["frontier"]["small"]
+    first = read_json(benchmark.FILE)["frontier"]["small"]
     assert [row["seed"] for row in first["seeds"]] == [0, 1] and first["seeds"][0]["parameters"] == 17_434
     assert "±" in capsys.readouterr().out
     assert len(list(benchmark.FOLDER.glob("*.keras"))) == 2 and not list(benchmark.FOLDER.glob("*.npz"))
@@ -44,7 +43,7 @@ def test_what_is_there_is_not_trained_again(benchmark, capsys, monkeypatch):
     changed = {"small": dataclasses.replace(recipes.FAST, batch_size=50, peak=0.1)}
     monkeypatch.setattr(benchmark, "GROUPS", {"frontier": (changed, 1)})
     benchmark.main(["--only", "frontier"])
-    again = runs.read_json(benchmark.FILE)["frontier"]["small"]
+    again = read_json(benchmark.FILE)["frontier"]["small"]
     assert len(again["seeds"]) == 1 and again["seeds"] != first["seeds"][:1]
 
 
@@ -55,7 +54,7 @@ def test_an_ensemble_is_chosen_on_validation_images(benchmark, outputs):
     shutil.copyfile(paths.REFERENCE / "digits.keras", folder / f"{name}-0.keras")
     models.fast_cnn().save(folder / f"{name}-1.keras")
     assert benchmark.main(["--only", "members"]) == 0
-    found = runs.read_json(benchmark.FILE)["ensemble"]
+    found = read_json(benchmark.FILE)["ensemble"]
     names = [(row["name"], row["networks"], row["moved"]) for row in found["rows"]]
     assert ("seeds and members", 3, True) in names and ("seed 1", 1, False) in names
     assert found["chosen"]["val_accuracy"] == max(row["val_accuracy"] for row in found["rows"])
@@ -75,7 +74,7 @@ def test_a_member_whose_network_is_gone_is_trained_again(benchmark, outputs):
     file = next(benchmark.FOLDER.glob("members-*.keras"))
     file.unlink()
     benchmark.main(["--only", "members"])
-    assert file.exists() and len(runs.read_json(benchmark.FILE)["members"]["other"]["seeds"]) == 1
+    assert file.exists() and len(read_json(benchmark.FILE)["members"]["other"]["seeds"]) == 1
 
 
 def test_with_moves_five_answers_are_averaged(benchmark):

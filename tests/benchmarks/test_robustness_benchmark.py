@@ -6,10 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from helpers import data, paths
-from helpers.models import networks as models
-from helpers.training import recipes
+from helpers import data, models, paths
 from helpers.notebook import run as runs
+from helpers.training import recipes
 
 
 @pytest.fixture

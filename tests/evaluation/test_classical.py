@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from helpers.evaluation import classical
 from helpers.errors import UserError
+from helpers.evaluation import classical
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ import pytest
 import scipy.ndimage as ndi
 from skimage.feature import canny
 
+from helpers.errors import UserError
 from helpers.evaluation import corruptions
 from helpers.evaluation.corruptions import CORRUPTIONS, corrupt
-from helpers.errors import UserError
 
 RANDOM = sorted(set(CORRUPTIONS) - {"scale", "brightness", "stripe", "canny_edges"})
 SCALED = sorted(name for name, corruption in CORRUPTIONS.items() if corruption.severities == 5)

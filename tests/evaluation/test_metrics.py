@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix
 
-from helpers.evaluation import metrics as evaluation
+from helpers import evaluation
 from helpers.errors import UserError
 
 

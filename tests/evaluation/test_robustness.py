@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 
 from helpers import data
-from helpers.evaluation import corruptions
-from helpers.evaluation import robustness
+from helpers.evaluation import corruptions, robustness
 from helpers.evaluation.corruptions import CORRUPTIONS, GEOMETRIC
 
 

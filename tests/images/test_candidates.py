@@ -8,11 +8,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from helpers import data, paths
+from helpers import data, images, paths, strokes
+from helpers.data import to_input
+from helpers.errors import NoDigit, UserError
 from helpers.images import decode
-from helpers.images import candidates as images
-from helpers.images import find_digit as strokes
-from helpers.errors import UserError
 
 sys.path.append(str(paths.DATA))  # a folder of files, not a package
 import make_samples  # noqa: E402
@@ -58,7 +57,7 @@ def paper(seven):
 
 def test_to_input():
     x = np.array([0, 51, 255], np.uint8).repeat(784).reshape(3, 28, 28)
-    result = images.to_input(x)
+    result = to_input(x)
     assert result.shape == (3, 28, 28, 1) and result.dtype == np.float32
     assert result[:, 0, 0, 0].tolist() == pytest.approx([0, 0.2, 1])
 
@@ -66,7 +65,7 @@ def test_to_input():
 @pytest.mark.parametrize("bad", [np.zeros((2, 28, 28)), np.zeros((28, 28), np.uint8), np.zeros((1, 32, 32), np.uint8)])
 def test_to_input_refuses(bad):
     with pytest.raises(UserError, match="uint8 of shape"):
-        images.to_input(bad)
+        to_input(bad)
 
 
 def test_colours_are_rgb(tmp_path):
@@ -243,9 +242,9 @@ def test_damaged_files_end_in_a_picture_or_a_sentence(kind, paper):
         try:
             picture = images.read_image(parts[rng.integers(3)].tobytes())
             assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
-            images.candidates(picture)
+            images.find_candidates(picture)
             outcomes.add("picture")
-        except images.NoDigit:
+        except NoDigit:
             outcomes.add("picture")
         except UserError as error:
             assert str(error).endswith(".")
@@ -683,8 +682,8 @@ def test_a_small_digit_is_looked_at_from_near():
 
 
 def test_a_clear_picture_has_one_reading(paper):
-    assert len(images.candidates(paper)) == 1
-    assert np.array_equal(last(images.candidates(paper)[0]), last(images.preprocess(paper)))
+    assert len(images.find_candidates(paper)) == 1
+    assert np.array_equal(last(images.find_candidates(paper)[0]), last(images.preprocess(paper)))
 
 
 def test_a_doubtful_polarity_has_both_readings():
@@ -692,7 +691,7 @@ def test_a_doubtful_polarity_has_both_readings():
     stripes = np.full((60, 60), 200, np.uint8)
     stripes[10:50, 15:25] = stripes[10:50, 35:45] = 60
     evidence = images.polarity_evidence(stripes)
-    found = images.candidates(stripes)
+    found = images.find_candidates(stripes)
     inked = {bool(steps["ink bright"][60, 40] > steps["ink bright"][60, 60]) for steps in found}
     assert len(found) <= 4 and (abs(evidence) > images.DOUBT or inked == {True, False})
 
@@ -700,7 +699,7 @@ def test_a_doubtful_polarity_has_both_readings():
 def test_readings_differ_and_are_limited():
     rng, counts = np.random.default_rng(3), []
     for digit in data.load().x_test[:12]:
-        found = images.candidates(make_samples.simulate(digit, "mixed", rng), limit=2)
+        found = images.find_candidates(make_samples.simulate(digit, "mixed", rng), limit=2)
         counts.append(len(found))
         names = [list(steps) for steps in found]
         assert all(steps == names[0] for steps in names)
@@ -722,8 +721,8 @@ def test_readings_differ_and_are_limited():
     ],
 )
 def test_no_digit(name, picture):
-    with pytest.raises(images.NoDigit) as error:
-        images.candidates(picture)
+    with pytest.raises(NoDigit) as error:
+        images.find_candidates(picture)
     assert str(error.value).endswith(".") and "\n" not in str(error.value)
 
 
@@ -731,7 +730,7 @@ def test_unreadable_is_not_the_same_as_no_digit(tmp_path):
     for source in (b"text", tmp_path / "missing.png"):
         with pytest.raises(UserError) as error:
             images.read_image(source)
-        assert not isinstance(error.value, images.NoDigit)
+        assert not isinstance(error.value, NoDigit)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (2, 2), (12, 12), (41, 41), (5, 900), (2000, 30)])
@@ -741,7 +740,7 @@ def test_noise_of_any_shape_ends_well(shape):
         picture = rng.integers(0, scale, (*shape, 3), np.uint8)
         try:
             assert last(images.preprocess(picture)).shape == (28, 28)
-        except images.NoDigit:
+        except NoDigit:
             pass
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from helpers import data
-from helpers.images import measure as writing
+from helpers.images.measure import deskew, properties
 
 
 def stroke(lean=0.0, width=3, height=20):
@@ -19,36 +19,36 @@ def stroke(lean=0.0, width=3, height=20):
 
 @pytest.mark.parametrize("lean", [-30, -10, 0, 20])
 def test_slant_in_degrees(lean):
-    assert writing.properties(stroke(lean)[None])["slant"].item() == pytest.approx(lean, abs=2)
+    assert properties(stroke(lean)[None])["slant"].item() == pytest.approx(lean, abs=2)
 
 
 @pytest.mark.parametrize("width", [2, 3, 5])
 def test_stroke_width_in_pixels(width):
-    assert writing.properties(stroke(0, width)[None])["stroke_width"].item() == pytest.approx(width, abs=0.5)
+    assert properties(stroke(0, width)[None])["stroke_width"].item() == pytest.approx(width, abs=0.5)
 
 
 def test_size_is_the_mean_of_the_sides():
     image = np.zeros((28, 28), np.uint8)
     image[4:24, 10:15] = 255
-    assert writing.properties(image[None])["size"].item() == pytest.approx(10)
+    assert properties(image[None])["size"].item() == pytest.approx(10)
 
 
 def test_a_blank_image_has_no_properties_and_stays_blank():
     blank = np.zeros((1, 28, 28), np.uint8)
-    assert writing.properties(blank).to_numpy().tolist() == [[0, 0, 0]]
-    assert not writing.deskew(blank).any()
+    assert properties(blank).to_numpy().tolist() == [[0, 0, 0]]
+    assert not deskew(blank).any()
 
 
 @pytest.mark.parametrize("lean", [-30, 15])
 def test_deskew_sets_upright_in_place(lean):
     before = stroke(lean)[None]
-    after = writing.deskew(before)
-    assert after.dtype == np.uint8 and abs(writing.properties(after)["slant"].item()) < 1
+    after = deskew(before)
+    assert after.dtype == np.uint8 and abs(properties(after)["slant"].item()) < 1
     assert after.sum() / before.sum() == pytest.approx(1, rel=0.02)
     assert np.ptp(np.flatnonzero(after[0].max(axis=0) > 127)) < 5
 
 
 def test_deskewed_digits_vary_less_and_floats_work_too():
     x = data.load().x_test[:300]
-    assert np.abs(writing.properties(writing.deskew(x))["slant"]).max() < 5 < writing.properties(x)["slant"].std()
-    assert np.abs(writing.deskew(x.astype("float32")) - writing.deskew(x)).max() <= 1
+    assert np.abs(properties(deskew(x))["slant"]).max() < 5 < properties(x)["slant"].std()
+    assert np.abs(deskew(x.astype("float32")) - deskew(x)).max() <= 1

@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from helpers.models import augment
-from helpers.models import networks as models
-from helpers.training import fitting as training
+from helpers import models
 from helpers.errors import UserError
+from helpers.models import augment
+from helpers.training.fitting import fit
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -266,7 +266,7 @@ def part(n, seed=0):
 
 def train(**settings):
     keras.utils.set_random_seed(0)
-    return training.fit(tiny_model(), part(200), part(100, 1), batch_size=32, **settings)
+    return fit(tiny_model(), part(200), part(100, 1), batch_size=32, **settings)
 
 
 def test_fit_learns_and_returns_plain_numbers():
@@ -281,7 +281,7 @@ def test_same_seed_same_weights():
         keras.utils.set_random_seed(seed)
         model = models.baseline_cnn((4, 4), dense_units=8)
         front = augment.augmentation(noise=0.1)  # its random numbers count too
-        return training.fit(model, part(96), part(32), epochs=1, augmentation=front), model.get_weights()
+        return fit(model, part(96), part(32), epochs=1, augmentation=front), model.get_weights()
 
     (first, weights), (again, weights_again), (other, _) = small(3), small(3), small(4)
     assert first == again and first != other
@@ -299,7 +299,7 @@ def test_augmentation_takes_part_and_is_not_kept():
     keras.utils.set_random_seed(0)
     model = tiny_model()
     before = model.get_weights()
-    training.fit(model, part(64), part(32), epochs=1, augmentation=Counter())
+    fit(model, part(64), part(32), epochs=1, augmentation=Counter())
     assert Counter.calls > 0 and not np.array_equal(before[0], model.get_weights()[0])
     assert not any(isinstance(layer, Counter) for layer in model.layers)
 
@@ -314,7 +314,7 @@ def test_loss_that_is_not_a_number_is_one_sentence():
     with pytest.raises(
         UserError, match="Training stopped in epoch 1: the loss is not a number; lower the learning rate"
     ):
-        training.fit(model, part(64), part(32), epochs=3)
+        fit(model, part(64), part(32), epochs=3)
 
 
 def test_callbacks_are_called():

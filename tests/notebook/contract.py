@@ -15,10 +15,9 @@ import nbformat
 from nbformat import validator
 
 from helpers import paths
-from helpers.notebook import exercises
-from helpers.notebook import parameters
+from helpers.notebook import exercises, parameters
+from helpers.notebook.run import declared
 from tools import render
-from helpers.notebook import run as runs
 
 TAGS = {"bootstrap", "parameters", "nbval-check-output", "pad", "exercise", "solution"}
 LEVELS = ["easy", "medium", "hard"]
@@ -143,9 +142,9 @@ def declarations(book: Book) -> Iterator[str]:
         yield "the second cell declares **Needs**, **Makes** and **Time**, one line each"
         return
     needs, makes, minutes = (text for _, text in parts)
-    if needs.strip() != "nothing but the data" and not runs.declared(book.goals, "Needs"):
+    if needs.strip() != "nothing but the data" and not declared(book.goals, "Needs"):
         yield "Needs lists files in backticks, or says: nothing but the data"
-    if f"metrics/{book.name}.json" not in runs.declared(book.goals, "Makes") or "figures/" in makes:
+    if f"metrics/{book.name}.json" not in declared(book.goals, "Makes") or "figures/" in makes:
         yield f"Makes lists files in backticks, `metrics/{book.name}.json` among them, and no figures"
     if not re.fullmatch(r"about (half a|a|[\d.]+) minutes? on 2 CPU cores", minutes.strip()):
         yield "Time says: about N minutes on 2 CPU cores"
@@ -317,7 +316,7 @@ def recap(book: Book) -> Iterator[str]:
         return
     if items(last) != items(book.goals):
         yield "the recap repeats the goals of the second cell word for word"
-    if unnamed := [file for file in runs.declared(book.goals, "Makes") if f"`{file}`" not in last]:
+    if unnamed := [file for file in declared(book.goals, "Makes") if f"`{file}`" not in last]:
         yield f"the recap does not name {', '.join(unnamed)}"
     here = book.names.index(book.name)
     before, after = book.names[max(here - 1, 0) : here], book.names[here + 1 : here + 2]
@@ -420,13 +419,13 @@ def series_violations(notebooks: dict[str, nbformat.NotebookNode]) -> list[str]:
         found.append("bootstrap: the cell is not the same in all notebooks")
     makers = {}
     for name, nb in notebooks.items():
-        for file in runs.declared(nb.cells[1].source, "Needs"):
+        for file in declared(nb.cells[1].source, "Needs"):
             if file.startswith(("data/", "outputs/")):
                 if not (paths.ROOT / file).exists():
                     found.append(f"needs: {name} needs {file}, which is no file of the project")
             elif file not in makers:
                 found.append(f"needs: {name} needs {file}, which no notebook before it makes")
-        for file in runs.declared(nb.cells[1].source, "Makes"):
+        for file in declared(nb.cells[1].source, "Makes"):
             if file in makers:
                 found.append(f"makes: both {makers[file]} and {name} make {file}")
             makers.setdefault(file, name)

@@ -10,10 +10,9 @@ import ipywidgets
 import numpy as np
 import pytest
 
-from helpers import paths
-from helpers.images import candidates as images
+from helpers import images, paths
+from helpers.errors import NoDigit, UserError
 from helpers.notebook import pad
-from helpers.errors import UserError
 from helpers.predict.predictor import Reading
 
 
@@ -23,7 +22,7 @@ class StandIn:
     def read(self, picture):
         try:
             steps = images.preprocess(images.read_image(picture))
-        except images.NoDigit as error:
+        except NoDigit as error:
             return Reading("rejected", reason=str(error))
         except UserError as error:
             return Reading("error", reason=str(error))

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from helpers import paths
-from helpers.notebook import parameters
 from helpers.errors import UserError
+from helpers.notebook import parameters
 from helpers.notebook.session import setup
 
 

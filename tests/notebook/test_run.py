@@ -9,17 +9,19 @@ import numpy as np
 import pytest
 
 from helpers import data, paths
-from helpers.notebook import run as runs
 from helpers.errors import UserError
+from helpers.files import PARTIAL, atomic, write_json, write_text
+from helpers.notebook import run as runs
+from helpers.notebook.run import Run, declared, environment
 
 
 @pytest.fixture
 def run():
-    return runs.Run("03_baseline_cnn", "test", {"SEED": 5, "DATASET": "mnist"})
+    return Run("03_baseline_cnn", "test", {"SEED": 5, "DATASET": "mnist"})
 
 
 def leftovers(folder):
-    return [path.name for path in folder.rglob("*") if path.name.startswith(runs.PARTIAL)]
+    return [path.name for path in folder.rglob("*") if path.name.startswith(PARTIAL)]
 
 
 # --- whole or not at all
@@ -27,7 +29,7 @@ def leftovers(folder):
 
 def test_atomic_writes_a_new_file_into_a_new_folder(tmp_path):
     path = tmp_path / "new é" / "deep" / "file.txt"
-    with runs.atomic(path) as partial:
+    with atomic(path) as partial:
         partial.write_text("whole")
         assert partial.parent == path.parent and partial.suffix == ".txt" and not path.exists()
     assert path.read_text() == "whole" and not leftovers(tmp_path)
@@ -37,7 +39,7 @@ def test_atomic_writes_a_new_file_into_a_new_folder(tmp_path):
 def test_atomic_keeps_the_old_file_when_the_block_fails(tmp_path, failure):
     path = tmp_path / "file.txt"
     path.write_text("old")
-    with pytest.raises(failure), runs.atomic(path) as partial:
+    with pytest.raises(failure), atomic(path) as partial:
         partial.write_text("half")
         raise failure
     assert path.read_text() == "old" and not leftovers(tmp_path)
@@ -53,14 +55,14 @@ def test_full_disk_is_one_sentence(tmp_path, monkeypatch, step):
     path.write_text("old")
     monkeypatch.setattr(os, step, full_disk)
     with pytest.raises(UserError) as caught:
-        runs.write_json(path, {"a": 1})
+        write_json(path, {"a": 1})
     message = str(caught.value)
     assert "file.json could not be written (No space left on device)" in message and "OUTPUTS_DIR" in message
     assert path.read_text() == "old" and not leftovers(tmp_path)
 
 
 def test_full_disk_while_writing_is_one_sentence(tmp_path):
-    with pytest.raises(UserError, match="No space left on device"), runs.atomic(tmp_path / "file.bin") as partial:
+    with pytest.raises(UserError, match="No space left on device"), atomic(tmp_path / "file.bin") as partial:
         partial.write_bytes(b"half")
         full_disk()
     assert list(tmp_path.glob("*file.bin")) == []
@@ -70,9 +72,9 @@ def test_folder_that_cannot_be_made(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("OUTPUTS_DIR", str(tmp_path / "file"))
     with pytest.raises(UserError, match="file/test cannot be made .*OUTPUTS_DIR"):
-        runs.Run("01_x", "test")
+        Run("01_x", "test")
     with pytest.raises(UserError, match="could not be written"):
-        runs.write_text(tmp_path / "file" / "below.txt", "x")
+        write_text(tmp_path / "file" / "below.txt", "x")
 
 
 def test_folder_in_the_run_that_cannot_be_made(run):
@@ -132,7 +134,7 @@ def test_need_of_what_nobody_makes(run):
 
 
 def test_metrics_of_another_notebook(run):
-    runs.Run("01_exploration", "test").save_json("metrics/01_exploration.json", {"images": 3})
+    Run("01_exploration", "test").save_json("metrics/01_exploration.json", {"images": 3})
     assert run.load_metrics("01_exploration") == {"images": 3}
 
 
@@ -143,9 +145,9 @@ def test_figures_are_numbered_by_notebook(run):
 
 def test_declared_files():
     goals = "**Needs** `a/b.keras` and\n`c.json`\n\n**Makes** `metrics/x.json`\n\n**Time** about `3` minutes"
-    assert runs.declared(goals, "Needs") == ["a/b.keras", "c.json"]
-    assert runs.declared(goals, "Makes") == ["metrics/x.json"]
-    assert runs.declared("**Needs** nothing but the data", "Needs") == runs.declared("", "Makes") == []
+    assert declared(goals, "Needs") == ["a/b.keras", "c.json"]
+    assert declared(goals, "Makes") == ["metrics/x.json"]
+    assert declared("**Needs** nothing but the data", "Needs") == declared("", "Makes") == []
 
 
 class Model:
@@ -205,7 +207,7 @@ def test_finish_writes_metrics_and_manifest(run, capsys, monkeypatch):
 
 
 def test_manifest_keeps_the_other_notebooks(run):
-    runs.Run("01_exploration", "test", {"SEED": 1}).finish(images=1)
+    Run("01_exploration", "test", {"SEED": 1}).finish(images=1)
     run.finish(images=2)
     run.finish(images=3)
     manifest = json.loads((run.folder / "manifest.json").read_text(encoding="utf-8"))
@@ -217,21 +219,21 @@ def test_environment_names_the_commit(monkeypatch, tmp_path):
     answer = types.SimpleNamespace(returncode=0, stdout="abc123-dirty\n")
     monkeypatch.setattr(runs.subprocess, "run", lambda *args, **kwargs: answer)
     monkeypatch.setattr(paths, "ROOT", tmp_path)
-    assert runs.environment()["git_commit"] is None  # a copy without .git has no commit
+    assert environment()["git_commit"] is None  # a copy without .git has no commit
     (tmp_path / ".git").mkdir()
-    assert runs.environment()["git_commit"] == "abc123-dirty"
+    assert environment()["git_commit"] == "abc123-dirty"
 
 
 def test_environment_without_git(monkeypatch, tmp_path):
     (tmp_path / ".git").mkdir()
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     monkeypatch.setenv("PATH", "")
-    assert runs.environment()["git_commit"] is None
+    assert environment()["git_commit"] is None
 
 
 def test_package_that_is_not_installed(monkeypatch):
     monkeypatch.setattr(runs, "PACKAGES", ("numpy", "surely-not-there"))
-    assert runs.environment()["packages"] == {"numpy": np.__version__, "surely-not-there": None}
+    assert environment()["packages"] == {"numpy": np.__version__, "surely-not-there": None}
 
 
 # --- paths

@@ -7,9 +7,9 @@ import PIL.Image
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from helpers import images
+from helpers.errors import NoDigit, UserError
 from helpers.images import decode
-from helpers.images import candidates as images
-from helpers.errors import UserError
 
 # The same cases in every run: a gate that fails now and then for reasons of its own teaches people to ignore it.
 CASES = settings(
@@ -61,9 +61,9 @@ def read(encoded: bytes) -> bool:
         return False
     assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3 and picture.size
     try:
-        for steps in images.candidates(picture):
+        for steps in images.find_candidates(picture):
             assert steps["centred 28×28"].shape == (28, 28)
-    except images.NoDigit as error:
+    except NoDigit as error:
         assert "\n" not in str(error)
     return True
 

@@ -6,14 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from helpers import data
-from helpers.predict import batch
-from helpers.images import candidates as images
-from helpers.predict import lines
+from helpers import data, images, predict
+from helpers.data import to_input
+from helpers.errors import NoDigit, UserError
 from helpers.images import page
-from helpers.predict import predictor as predict
-from helpers.errors import UserError
-from helpers.images.candidates import NoDigit
+from helpers.predict import batch, lines
 
 CLEAR = (3, 2, 1, 18, 4, 15, 11, 0, 61, 7)  # test images of 0 to 9 that every network reads
 
@@ -33,7 +30,7 @@ def predictor(tmp_path_factory):
     model = keras.Model(x, keras.layers.Dense(10, activation="softmax")(keras.layers.Flatten()(y)))
     model.compile("adam", "sparse_categorical_crossentropy")
     mnist = data.load()
-    model.fit(images.to_input(mnist.x_train[:20000]), mnist.y_train[:20000], batch_size=64, epochs=3, verbose=0)
+    model.fit(to_input(mnist.x_train[:20000]), mnist.y_train[:20000], batch_size=64, epochs=3, verbose=0)
     file = tmp_path_factory.mktemp("model") / "small.keras"
     model.save(file)
     return predict.Predictor(file)
@@ -287,12 +284,12 @@ def test_the_best_path_weighs_the_parts_against_the_whole():
 @pytest.fixture
 def count(predictor):
     """What counts the digits of a picture."""
-    return lambda picture: lines.count_digits(picture, images.candidates(picture), 0, predictor.judge)
+    return lambda picture: lines.count_digits(picture, images.find_candidates(picture), 0, predictor.judge)
 
 
 def crowded(picture):
     """Whether the first reading of a picture looks like several digits."""
-    return lines._crowded(images.candidates(picture)[0])
+    return lines._crowded(images.find_candidates(picture)[0])
 
 
 def test_a_frame_is_no_second_digit_but_two_in_a_frame_are(digits, count):

@@ -22,12 +22,12 @@ import numpy as np
 import psutil
 import pytest
 
-from helpers import data, paths
-from helpers.predict import batch
-from helpers.images import candidates as images
-from helpers.predict import network as lite
-from helpers.predict import predictor as predict
+from helpers import data, images, paths, predict
+from helpers.data import to_input
 from helpers.errors import UserError
+from helpers.predict import batch
+from helpers.predict import network as lite
+from helpers.predict.network import BATCH, find_model, load
 
 HEAVY = {"tensorflow", "keras", "pandas", "matplotlib", "sklearn", "scipy", "skimage", "IPython", "tqdm"}
 
@@ -48,7 +48,7 @@ def models(tmp_path_factory):
     model = keras.Model(inputs, layers.Softmax()(logits(x)))
     model.compile(keras.optimizers.Adam(0.003), "sparse_categorical_crossentropy")
     mnist = data.load()
-    model.fit(images.to_input(mnist.x_train[:12000]), mnist.y_train[:12000], batch_size=64, epochs=2, verbose=0)
+    model.fit(to_input(mnist.x_train[:12000]), mnist.y_train[:12000], batch_size=64, epochs=2, verbose=0)
     model.save(folder / "digits.keras")
     two = keras.Model(inputs, {"logits": logits.output, "features": logits.input})
     two.export(folder / "digits.tflite", format="litert", verbose=False)
@@ -117,9 +117,9 @@ def rows_of(file):
 
 def test_all_kinds_of_files_give_the_same_logits_and_features(models):
     x = data.load().x_test[:50]
-    logits, features = lite.load(models / "digits.tflite")(x)
+    logits, features = load(models / "digits.tflite")(x)
     assert logits.shape == (50, 10) and features.shape == (50, 32)
-    other = lite.load(models / "digits.keras")(x)
+    other = load(models / "digits.keras")(x)
     np.testing.assert_allclose(other[0], logits, atol=1e-3)
     np.testing.assert_allclose(other[1], features, atol=1e-3)
 
@@ -128,13 +128,13 @@ def test_a_softmax_inside_the_last_layer_still_has_logits(models):
     import keras
 
     x = data.load().x_test[:20]
-    network = lite.load(models / "inside.keras")
-    expected = np.asarray(keras.models.load_model(models / "inside.keras")(images.to_input(x)))
+    network = load(models / "inside.keras")
+    expected = np.asarray(keras.models.load_model(models / "inside.keras")(to_input(x)))
     np.testing.assert_allclose(predict.softmax(network(x)[0]), expected, atol=1e-5)
     assert np.ptp(predict.energy(network(x)[0])) > 0.1  # of log-probabilities it would always be 0
 
 
-@pytest.mark.parametrize("count", [0, 1, 3, lite.BATCH + 7])
+@pytest.mark.parametrize("count", [0, 1, 3, BATCH + 7])
 def test_probabilities_of_any_number_of_images(predictor, count):
     x = np.resize(data.load().x_test, (count, 28, 28))
     probabilities = predictor.probabilities(x)
@@ -203,16 +203,16 @@ def test_threads_do_not_disturb_each_other(predictor):
 def test_the_shipped_model_is_found_or_its_replacement(models, tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "REFERENCE", tmp_path)
     with pytest.raises(UserError, match="no model"):
-        lite.find_model()
+        find_model()
     shutil.copy(models / "digits.keras", tmp_path)
-    assert lite.find_model() == tmp_path / "digits.keras"
+    assert find_model() == tmp_path / "digits.keras"
     shutil.copy(models / "digits.tflite", tmp_path)
-    assert lite.find_model() == tmp_path / "digits.tflite"
+    assert find_model() == tmp_path / "digits.tflite"
     monkeypatch.setattr(lite.importlib.util, "find_spec", lambda name: None)  # LiteRT is not installed
-    assert lite.find_model() == tmp_path / "digits.keras"
+    assert find_model() == tmp_path / "digits.keras"
     (tmp_path / "digits.keras").unlink()
     with pytest.raises(UserError, match="pip install ai-edge-litert"):
-        lite.find_model()
+        find_model()
 
 
 def foreign_models(folder, models):

@@ -4,8 +4,9 @@ import re
 
 import pytest
 
-from helpers.series import model_card as card
-from helpers.notebook import run as runs
+from helpers.files import read_json, write_json
+from helpers.notebook.run import Run
+from helpers.series.model_card import text_of, write
 
 TITLES = ["Data", "Training", "Accuracy", "By class", "Confidence", "Robustness", "Other people's digits",
           "Intended use", "Known limits"]  # fmt: skip
@@ -25,12 +26,12 @@ EVALUATION = {
 def run(outputs):
     """A run of notebooks 04 and 05, with made-up figures."""
     parameters = {"RUN": "mine", "SEED": 3, "DATASET": "mnist", "TRAIN_SIZE": 60000, "VALIDATION": 6000}
-    tuning = runs.Run("04_tuning", "mine", parameters)
+    tuning = Run("04_tuning", "mine", parameters)
     tuning.finish(parameters=1234567, train_images=54000, epochs=10, train_seconds=277.4, val_accuracy=0.99)
-    runs.Run("05_evaluation", "mine", parameters).finish(**EVALUATION)
-    manifest = runs.read_json(tuning.folder / "manifest.json")
+    Run("05_evaluation", "mine", parameters).finish(**EVALUATION)
+    manifest = read_json(tuning.folder / "manifest.json")
     manifest["notebooks"]["04_tuning"]["dataset_sha256"] = "8e083283c91432a5" + "0" * 48
-    runs.write_json(tuning.folder / "manifest.json", manifest)
+    write_json(tuning.folder / "manifest.json", manifest)
     return tuning.folder
 
 
@@ -40,7 +41,7 @@ def sections(text):
 
 
 def test_every_section_says_what_was_measured(run):
-    text = card.write(run).read_text(encoding="utf-8")
+    text = write(run).read_text(encoding="utf-8")
     found = sections(text)
     assert list(found) == TITLES and "Not measured" not in text
     assert "60,000 training images, 6,000 of them" in found["Data"] and "8e083283c91432a5…" in found["Data"]
@@ -56,7 +57,7 @@ def test_every_section_says_what_was_measured(run):
 
 
 def test_the_page_holds_the_same(run):
-    card.write(run)
+    write(run)
     page = (run / "model_card.html").read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>") and page.count("<table>") == 6 and "<td>14.00 %</td>" in page
     for title in TITLES:
@@ -64,7 +65,7 @@ def test_the_page_holds_the_same(run):
 
 
 def test_what_is_missing_is_named_by_the_notebook_that_makes_it(tmp_path):
-    found = sections(card.write(tmp_path).read_text(encoding="utf-8"))
+    found = sections(write(tmp_path).read_text(encoding="utf-8"))
     assert list(found) == TITLES
     assert "04_tuning makes this section" in found["Training"] and "04_tuning" in found["Data"]
     for title in ("Accuracy", "By class", "Confidence", "Robustness", "Other people's digits"):
@@ -72,8 +73,8 @@ def test_what_is_missing_is_named_by_the_notebook_that_makes_it(tmp_path):
 
 
 def test_other_images_are_not_called_digits(run):
-    manifest = runs.read_json(run / "manifest.json")
+    manifest = read_json(run / "manifest.json")
     manifest["notebooks"]["04_tuning"]["parameters"]["DATASET"] = "fashion_mnist"
-    runs.write_json(run / "manifest.json", manifest)
-    found = sections(card.text_of(run))
+    write_json(run / "manifest.json", manifest)
+    found = sections(text_of(run))
     assert "data set `fashion_mnist`" in found["Intended use"] and "MNIST's writers" not in found["Known limits"]

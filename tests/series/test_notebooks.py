@@ -19,11 +19,11 @@ import yaml
 from nbval.plugin import get_sanitize_patterns
 
 from helpers import data, paths
-from helpers.series import runner as series
+from helpers.series import runner as runner_
 
 SANITIZER = paths.ROOT / "tests" / "nbval_sanitize.cfg"
 SMOKE = yaml.safe_load((paths.NOTEBOOKS / "params" / "smoke.yml").read_text(encoding="utf-8"))
-SERIES = series.notebooks()
+SERIES = runner_.notebooks()
 NAMES = list(SERIES)
 
 slow = pytest.mark.series

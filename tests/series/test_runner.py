@@ -16,16 +16,18 @@ import psutil
 import pytest
 
 from helpers import data, paths
-from helpers.series import web_pages as pages
-from helpers.notebook import parameters
-from helpers.notebook import run as runs
-from helpers.series import runner as series
 from helpers.errors import UserError
+from helpers.files import PARTIAL
+from helpers.notebook import parameters
+from helpers.series import runner as runner_
+from helpers.series.runner import notebooks, read_parameters, select
+from helpers.series.web_pages import write_page
 
 ALL = ["01_first", "02_second", "03_third"]
 
 SETUP = """\
-from helpers.notebook.run import Run, atomic
+from helpers.notebook.run import Run
+from helpers.files import atomic
 run = Run("{name}", RUN, {{"SEED": SEED}})
 with open(run.folder / "log.txt", "a", encoding="utf-8") as log:
     log.write("{name}\\n")"""
@@ -75,7 +77,7 @@ class Project:
 
     def main(self, *args):
         """Runs the series in this process; returns the exit code."""
-        return series.main(list(args))
+        return runner_.main(list(args))
 
     def start(self, *args, command=("-m", "helpers.series")):
         """Starts the series as a process of its own."""
@@ -179,7 +181,7 @@ def test_notebooks_run_in_order_and_quietly_into_a_new_folder(project, capfd):
     assert json.loads((folder / "first.json").read_text()) == {"seed": 4}  # from the command line
     manifest = json.loads((folder / "manifest.json").read_text())
     assert list(manifest["notebooks"]) == ALL
-    assert not list(folder.rglob(f"{runs.PARTIAL}*"))
+    assert not list(folder.rglob(f"{PARTIAL}*"))
 
 
 def test_prose_and_outputs_do_not_count(project):
@@ -249,7 +251,7 @@ def test_what_is_lost_or_altered_is_made_again(project):
 
 
 def test_names_choose_notebooks(project):
-    found = series.notebooks()
+    found = notebooks()
     assert list(found) == ALL and found["02_second"].needs == ("first.json",)
     assert found["02_second"].makes == ("second.json", "metrics/02_second.json")
     for names, chosen in (
@@ -258,24 +260,24 @@ def test_names_choose_notebooks(project):
         (["02_second"], ["02_second"]),
         (["notebooks/02_second.ipynb"], ["02_second"]),
     ):
-        assert [notebook.name for notebook in series.select(names, found)] == chosen
+        assert [notebook.name for notebook in select(names, found)] == chosen
 
 
 def test_command_line_wins_over_the_file(project):
-    found = series.notebooks()
+    found = notebooks()
     everything = list(found.values())
-    assert series.read_parameters("quick", [["EPOCHS", "9"]], everything, found) == {"EPOCHS": 9}
+    assert read_parameters("quick", [["EPOCHS", "9"]], everything, found) == {"EPOCHS": 9}
     # A file may serve all notebooks while one runs; a name typed for one notebook must be its own.
-    assert series.read_parameters("quick", [], everything[:1], found) == {"EPOCHS": 2}
+    assert read_parameters("quick", [], everything[:1], found) == {"EPOCHS": 2}
 
 
 def test_magics_and_broken_cells_do_not_hide_imports(project):
-    before = series.notebooks()["02_second"].code()
+    before = notebooks()["02_second"].code()
     project.edit("02_second", 4, "from helpers import tiny", "%matplotlib inline\nfrom helpers import tiny")
     project.edit("02_second", 5, "run.finish", "this is no Python\nrun.finish")
-    with_magic = series.notebooks()["02_second"].code()
+    with_magic = notebooks()["02_second"].code()
     (project.root / "helpers" / "tiny.py").write_text("FACTOR = 8\n")
-    assert len({before, with_magic, series.notebooks()["02_second"].code()}) == 3
+    assert len({before, with_magic, notebooks()["02_second"].code()}) == 3
 
 
 # --- wrong usage: refused before anything starts
@@ -339,7 +341,7 @@ def test_damaged_notebook(project, capfd, content):
 def test_no_notebooks(project, monkeypatch):
     monkeypatch.setattr(paths, "NOTEBOOKS", project.root / "empty")
     with pytest.raises(UserError, match="No notebooks in empty"):
-        series.notebooks()
+        notebooks()
 
 
 # --- failures in mid-run
@@ -451,12 +453,12 @@ def test_kill_in_mid_run(halted, capfd):
     process.wait()
     wait_for(lambda: not alive(kernel), 10)  # else it would go on writing beside the next run
     (project.run / "slow").unlink()
-    assert list(project.run.glob(f"{runs.PARTIAL}*second.json"))  # half-written, and told apart by its name
+    assert list(project.run.glob(f"{PARTIAL}*second.json"))  # half-written, and told apart by its name
     assert project.json("second.json") == {"epochs": 1}  # the whole one of the run before
     assert project.ran() == ["02_second"]
     # The killed attempt had other parameters; what it left must not pass for up to date.
     assert project.main() == 0 and project.ran() == ["02_second"]
-    assert not list(project.run.rglob(f"{runs.PARTIAL}*"))
+    assert not list(project.run.rglob(f"{PARTIAL}*"))
     assert project.json("third.json") == {"epochs": 1, "pictures": 1}
 
 
@@ -471,14 +473,14 @@ def test_interrupt_in_mid_run(halted):
     (project.run / "slow").unlink()
     assert project.ran() == ["02_second"]
     assert project.main("-p", "EPOCHS", "3") == 0 and project.ran() == ["02_second", "03_third"]
-    assert not list(project.run.rglob(f"{runs.PARTIAL}*"))
+    assert not list(project.run.rglob(f"{PARTIAL}*"))
 
 
 LIMITED = """\
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # no file may grow beyond 100 kB
 from helpers.series import runner as series
-sys.exit(series.main())"""
+sys.exit(runner_.main())"""
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such limit")
@@ -502,12 +504,12 @@ def test_page_links_to_pages_and_folds_solutions(project):
     nb.cells.append(nbformat.v4.new_markdown_cell("[next](03_third.ipynb) and [Colab](https://x.org/02_second.ipynb)"))
     path = project.run / "02_second.ipynb"
     nbformat.write(nb, path)
-    html = pages.write_page(path, project.run / "html").read_text(encoding="utf-8")
+    html = write_page(path, project.run / "html").read_text(encoding="utf-8")
     assert 'href="03_third.html"' in html and 'href="https://x.org/02_second.ipynb"' in html
     before, after = html.split(">Solution</summary>")
     assert ">answer<" not in before and ">answer<" in after.partition("</details>")[0]
 
 
 def test_rules_know_every_parameter_of_the_series():
-    for notebook in series.notebooks().values():
+    for notebook in notebooks().values():
         parameters.check(notebook.defaults, notebook.name)

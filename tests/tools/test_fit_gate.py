@@ -6,20 +6,21 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from helpers import data, paths
-from helpers.predict import network as lite
-from tools import nondigits
-from helpers.predict import predictor as predict
-from tools import fit_gate as rejection
-from helpers.notebook import run as runs
+from helpers import data, paths, predict
 from helpers.errors import UserError
+from helpers.files import read_json, sha256
+from helpers.predict.network import load
+from tools import fit_gate as fit_gate_
+from tools import fit_gate as rejection
+from tools import nondigits
+from tools.fit_gate import photographed, save
 
 UNSEEN = ("scribbles", "shapes", "hatching")
 
 
 @pytest.fixture(scope="module")
 def network():
-    return lite.load(paths.REFERENCE / "digits.tflite")
+    return load(paths.REFERENCE / "digits.tflite")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def small(network, parts):
         known = {name: how for name, how in nondigits.FAMILIES.items() if name not in UNSEEN}
         patch.setattr(rejection, "FAMILIES", known)
         (x, y), (x_val, y_val) = parts
-        return rejection.fit(network, (x[:3000], y[:3000]), (x_val[:1000], y_val[:1000]), size=600)
+        return fit_gate_.fit(network, (x[:3000], y[:3000]), (x_val[:1000], y_val[:1000]), size=600)
 
 
 @pytest.fixture(scope="module")
@@ -68,16 +69,16 @@ def test_families_never_seen_are_told_apart_better_than_by_softmax(network, smal
 
 def test_the_shipped_gate_refuses_few_digits_and_most_else(network, parts, digits):
     calibration = predict.Calibration.load(paths.REFERENCE)
-    notes = runs.read_json(paths.REFERENCE / "calibration.json")
+    notes = read_json(paths.REFERENCE / "calibration.json")
     again = "the network is another one now: python -m helpers.rejection"
-    assert calibration.score == "gate" and notes["network_sha256"] == data.sha256(network.path), again
+    assert calibration.score == "gate" and notes["network_sha256"] == sha256(network.path), again
 
     def score(x):
         return predict.digit_score(*network(x), calibration)
 
     validation = score(parts[1][0][::2])
     assert 0.001 < np.mean(validation < calibration.threshold) <= 0.01
-    pictures = rejection.read(rejection.photographed(digits.x[:60], rng()), network)
+    pictures = fit_gate_.read(photographed(digits.x[:60], rng()), network)
     assert len(pictures) >= 58 and np.mean(score(pictures) < calibration.threshold) <= 0.05
     for name in nondigits.FAMILIES:
         assert auroc(validation, score(drawn(name, digits, 40))) > 0.95, name
@@ -86,7 +87,7 @@ def test_the_shipped_gate_refuses_few_digits_and_most_else(network, parts, digit
 def test_the_same_seed_gives_the_same_gate(network, parts):
     def fit(seed):
         (x, y), (x_val, y_val) = parts
-        return rejection.fit(network, (x[:500], y[:500]), (x_val[:200], y_val[:200]), size=130, seed=seed)
+        return fit_gate_.fit(network, (x[:500], y[:500]), (x_val[:200], y_val[:200]), size=130, seed=seed)
 
     one, again, other = fit(0), fit(0), fit(1)
     assert one.threshold == again.threshold != other.threshold
@@ -97,7 +98,7 @@ def test_the_same_seed_gives_the_same_gate(network, parts):
 
 
 def test_what_is_written_is_read_back(network, small, digits, tmp_path):
-    rejection.save(tmp_path, small, temperature=1.5)
+    save(tmp_path, small, temperature=1.5)
     read = predict.Calibration.load(tmp_path)
     assert (read.score, read.threshold, read.temperature) == ("gate", small.threshold, 1.5)
     np.testing.assert_array_equal(
@@ -127,7 +128,7 @@ def test_too_few_digits_are_one_sentence(network, parts, few):
     short = (part[0][:9], part[1][:9])
     arguments |= {"training": {"part": short}, "validation": {"validation": short}, "size": {"size": 9}}[few]
     with pytest.raises(UserError, match="at least 50"):
-        rejection.fit(network, **arguments)
+        fit_gate_.fit(network, **arguments)
 
 
 def test_a_refusal_says_why_in_one_sentence():

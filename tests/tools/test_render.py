@@ -3,9 +3,9 @@
 import pytest
 
 from helpers import paths
-from tools import render
-from helpers.notebook import run as runs
 from helpers.errors import UserError
+from helpers.files import read_json
+from tools import render
 
 
 def test_the_readme_is_up_to_date(monkeypatch, tmp_path):
@@ -25,7 +25,7 @@ def test_means_over_seeds_are_shown_only_for_the_settings_in_the_label(images, e
 
 
 def test_the_shipped_networks_rows_are_those_of_its_file():
-    made = runs.read_json(paths.REFERENCE / "digits.json")
+    made = read_json(paths.REFERENCE / "digits.json")
     [shipped] = [row for row in made["seeds"] if row["seed"] == made["shipped_seed"]]
     label, one, spread = next(render.shipped_results())
     assert "shipped" in label and one == shipped["test_accuracy"]

@@ -7,8 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from helpers import data, paths
-from helpers.images import candidates as images
+from helpers import data, images, paths
 
 sys.path.append(str(paths.DATA))  # a folder of files, not a package
 import make_lines  # noqa: E402

@@ -8,21 +8,23 @@ import keras
 import numpy as np
 import pytest
 
-from helpers import data, paths
-from helpers.images import candidates as images
-from helpers.predict import network as lite
-from helpers.models import networks as models
-from helpers.evaluation import explain as probe
+from helpers import data, models, paths
+from helpers.data import to_input
+from helpers.evaluation.robustness import other_hands
+from helpers.files import read_json, write_json
+from helpers.models.networks import open_network
+from helpers.notebook import run as runs
+from helpers.predict.network import load
 from helpers.training import recipes
 from tools import train_shipped as reference
-from helpers.notebook import run as runs
+from tools.train_shipped import main
 
 SHIPPED = paths.REFERENCE / "digits.keras"
 
 
 @pytest.fixture(scope="module")
 def scores():
-    return runs.read_json(paths.REFERENCE / "digits.json")
+    return read_json(paths.REFERENCE / "digits.json")
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +34,12 @@ def network():
 
 def test_it_scores_what_its_file_says(network, scores):
     dataset = data.load()
-    right = network.predict(images.to_input(dataset.x_test), batch_size=1000, verbose=0).argmax(1) == dataset.y_test
+    right = network.predict(to_input(dataset.x_test), batch_size=1000, verbose=0).argmax(1) == dataset.y_test
     [stated] = [row for row in scores["seeds"] if row["seed"] == scores["shipped_seed"]]
     assert abs(int(right.sum()) - round(10_000 * stated["test_accuracy"])) <= 2  # processors round differently
     assert scores["dataset_sha256"] == dataset.sha256 and scores["parameters"] == network.count_params()
-    x, y = reference.other_hands()
-    others = network.predict(images.to_input(x), batch_size=1000, verbose=0).argmax(1) == y
+    x, y = other_hands()
+    others = network.predict(to_input(x), batch_size=1000, verbose=0).argmax(1) == y
     assert abs(others.mean() - stated["sklearn_digits_accuracy"]) < 0.002
 
 
@@ -53,8 +55,8 @@ def test_it_is_small_and_needs_nothing_but_keras():
 
 def test_the_lite_file_answers_as_the_keras_file_does(network):
     x = data.load().x_test[:300]
-    logits, features = lite.load(paths.REFERENCE / "digits.tflite")(x)
-    expected = probe.open_network(network).predict(images.to_input(x), verbose=0)
+    logits, features = load(paths.REFERENCE / "digits.tflite")(x)
+    expected = open_network(network).predict(to_input(x), verbose=0)
     np.testing.assert_allclose(logits, expected["logits"], atol=1e-3)
     np.testing.assert_allclose(features, expected["features"], atol=1e-3)
 
@@ -78,19 +80,19 @@ def quick(monkeypatch, tmp_path):
 
 
 def test_interrupted_and_taken_up_it_makes_the_same_files(quick, monkeypatch, capsys):
-    assert reference.main(["--seeds", "2", "--epochs", "2"]) == 0
+    assert main(["--seeds", "2", "--epochs", "2"]) == 0
     target = quick / "reference"
     assert sorted(f.name for f in target.iterdir()) == [
         "calibration.json", "digits.json", "digits.keras", "digits.tflite", "gate.npz",
     ]  # fmt: skip
-    made = runs.read_json(target / "digits.json")
+    made = read_json(target / "digits.json")
     assert [row["seed"] for row in made["seeds"]] == [0, 1] and made["recipe"]["network"] == "fast_cnn"
     weights = keras.models.load_model(target / "digits.keras").get_weights()
 
     folder = quick / "reference-training"
     for file in folder.glob("*seed-1*"):
         file.unlink()
-    write = runs.write_json
+    write = write_json
 
     def interrupt(file, value):  # after the training, before it is known to be done
         if file.name.endswith("seed-1.json"):
@@ -99,15 +101,15 @@ def test_interrupted_and_taken_up_it_makes_the_same_files(quick, monkeypatch, ca
 
     with monkeypatch.context() as patch:
         patch.setattr(runs, "write_json", interrupt)
-        assert reference.main(["--seeds", "2", "--epochs", "2"]) == 130
+        assert main(["--seeds", "2", "--epochs", "2"]) == 130
     assert "goes on from here" in capsys.readouterr().err
-    assert reference.main(["--seeds", "2", "--epochs", "2"]) == 0
-    again = runs.read_json(target / "digits.json")
+    assert main(["--seeds", "2", "--epochs", "2"]) == 0
+    again = read_json(target / "digits.json")
     assert [r["test_loss"] for r in again["seeds"]] == [r["test_loss"] for r in made["seeds"]]
     for a, b in zip(weights, keras.models.load_model(target / "digits.keras").get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_nonsense_is_one_sentence(quick, capsys):
-    assert reference.main(["--seeds", "0"]) == 1
+    assert main(["--seeds", "0"]) == 1
     assert capsys.readouterr().err == "Error: --seeds and --epochs must be at least 1.\n"

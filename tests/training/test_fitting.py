@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from helpers.models import augment
-from helpers.training import fitting as training
 from helpers.errors import UserError
+from helpers.models import augment
+from helpers.training.fitting import fit, one_cycle, shuffled_batches
 
 
 def part(n, seed=0):
@@ -44,9 +44,9 @@ def run(file, epochs=4, stop_after=None, ahead=False):
                 raise KeyboardInterrupt
 
     model, front = build()
-    optimizer = keras.optimizers.SGD(training.one_cycle(0.05, 200, 32, epochs), momentum=0.9)
+    optimizer = keras.optimizers.SGD(one_cycle(0.05, 200, 32, epochs), momentum=0.9)
     way = {"prepare": augment.prepare(front)} if ahead else {"augmentation": front}
-    history = training.fit(
+    history = fit(
         model, part(200), part(60, 1), epochs, 32, callbacks=[Interrupt()], optimizer=optimizer, checkpoint=file,
         seed=5, **way,
     )  # fmt: skip
@@ -73,15 +73,15 @@ def test_an_interrupted_training_ends_with_the_same_weights(tmp_path, ahead):
 def test_images_are_prepared_anew_in_each_batch_and_epoch():
     x, y = np.zeros((8, 28, 28, 1), "float32"), np.zeros((8, 10), "float32")
     noise = augment.prepare(keras.Sequential([augment.RandomNoise(0.5)]))
-    batches = [x for x, _ in training.shuffled_batches((x, y), 4, 1, 0, 2, noise).as_numpy_iterator()]
+    batches = [x for x, _ in shuffled_batches((x, y), 4, 1, 0, 2, noise).as_numpy_iterator()]
     assert len({batch.tobytes() for batch in batches}) == len(batches) == 4
-    later = [x for x, _ in training.shuffled_batches((x, y), 4, 1, 1, 2, noise).as_numpy_iterator()]
+    later = [x for x, _ in shuffled_batches((x, y), 4, 1, 1, 2, noise).as_numpy_iterator()]
     assert all(np.array_equal(a, b) for a, b in zip(batches[2:], later, strict=True))
 
 
 def test_another_seed_gives_another_order():
     def order(seed, first=0, last=2):
-        batches = training.shuffled_batches((np.arange(10.0), np.arange(10.0)), 4, seed, first, last)
+        batches = shuffled_batches((np.arange(10.0), np.arange(10.0)), 4, seed, first, last)
         return np.concatenate([x for x, _ in batches.as_numpy_iterator()])
 
     both = order(1)
@@ -106,21 +106,21 @@ def test_a_loss_that_is_not_a_number_is_not_kept(tmp_path):
     poisoned = part(64)[0] * np.nan, part(64)[1]
     file = tmp_path / "state.npz"
     with pytest.raises(UserError, match="the loss is not a number"):
-        training.fit(model, poisoned, None, 2, 32, checkpoint=file)
+        fit(model, poisoned, None, 2, 32, checkpoint=file)
     assert not file.exists()
 
 
 def test_one_cycle_rises_to_its_peak_and_falls_to_nothing():
-    schedule = training.one_cycle(0.4, images=1000, batch_size=100, epochs=10, warmup=0.3)
+    schedule = one_cycle(0.4, images=1000, batch_size=100, epochs=10, warmup=0.3)
     rates = np.array([float(schedule(step)) for step in range(101)])
     assert rates.argmax() == 30 and rates[30] == pytest.approx(0.4) and rates[0] == pytest.approx(0.4 / 25)
     assert (np.diff(rates[:31]) > 0).all() and (np.diff(rates[30:]) < 0).all() and rates[100] < 1e-6
     copy = keras.optimizers.schedules.deserialize(keras.optimizers.schedules.serialize(schedule))
     assert float(copy(50)) == pytest.approx(rates[50])
-    assert float(training.one_cycle(0.4, 1000, 100, 10, warmup=0)(0)) == pytest.approx(0.4)
+    assert float(one_cycle(0.4, 1000, 100, 10, warmup=0)(0)) == pytest.approx(0.4)
 
 
 def test_fit_takes_label_smoothing_and_no_validation():
     model, _ = build()
-    history = training.fit(model, part(64), None, epochs=1, label_smoothing=0.1)
+    history = fit(model, part(64), None, epochs=1, label_smoothing=0.1)
     assert set(history) == {"accuracy", "loss"}

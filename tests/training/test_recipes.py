@@ -6,11 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from helpers import data
-from helpers.images import candidates as images
-from helpers.models import networks as models
-from helpers.training import recipes
+from helpers import data, models
+from helpers.data import to_input
 from helpers.errors import UserError
+from helpers.training import recipes
 
 
 def part(n):
@@ -42,14 +41,14 @@ def test_networks_have_their_published_size_and_exchange_weights(builder, size):
     assert plain.count_params() == fused.count_params() == size
     assert {"logits", "features", "probabilities"} <= {layer.name for layer in plain.layers}
     plain.set_weights(fused.get_weights())
-    x = images.to_input(part(20)[0])
+    x = to_input(part(20)[0])
     np.testing.assert_allclose(plain.predict(x, verbose=0), fused.predict(x, verbose=0), atol=1e-5)
 
 
 def test_local_contrast_takes_brightness_and_contrast_out():
     x = keras.Input((28, 28, 1))
     contrast = keras.Model(x, models.local_contrast(x))
-    digit = images.to_input(part(1)[0])
+    digit = to_input(part(1)[0])
     seen = contrast.predict(digit, verbose=0)
     for changed in (0.5 * digit + 0.3, 0.25 * digit + np.linspace(0, 0.5, 28, dtype="float32").reshape(1, 1, 28, 1)):
         inner = np.s_[:, 6:-6, 6:-6]
@@ -77,7 +76,7 @@ def test_training_gives_a_plain_float32_network_and_repeats():
 def test_fast_recipe_learns():
     model, _, _ = recipes.train(recipes.FAST, part(6000), seed=0)
     x, y = data.load().x_test[:2000], data.load().y_test[:2000]
-    assert (model.predict(images.to_input(x), verbose=0).argmax(axis=1) == y).mean() > 0.8
+    assert (model.predict(to_input(x), verbose=0).argmax(axis=1) == y).mean() > 0.8
 
 
 def test_a_recipe_without_augmentation_has_no_layers_for_it():

@@ -18,10 +18,9 @@ import pandas as pd
 import pytest
 
 from helpers import paths
-from helpers.training import cluster
-from helpers.notebook import parameters
-from helpers.training import tuning
 from helpers.errors import UserError
+from helpers.notebook import parameters
+from helpers.training import cluster, tuning
 
 CLASSES = 3
 switch = {}  # what the models below do, set by the tests
