@@ -37,14 +37,14 @@ clean:                      ## remove the environment and all runs but the refer
 	rm -rf .venv outputs/latest outputs/smoke outputs/reference-training outputs/accuracy outputs/peers
 
 # The interpreter is tried, not only looked up: a name on the path may be a shim that runs nothing.
-.venv/ready: requirements.txt constraints.txt pyproject.toml
+.venv/ready: requirements.txt constraints.txt pyproject.toml setup.py
 	@for python in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
 	  version=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue; \
 	  seen="$$seen $$python is $$version;"; \
 	  case $$version in 3.11|3.12|3.13) ;; *) continue ;; esac; \
 	  "$$python" -c 'import venv, ensurepip' 2>/dev/null || { novenv=$$python; continue; }; \
 	  echo "Making .venv with Python $$version (about two minutes)"; \
-	  "$$python" -m venv .venv && $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . && touch .venv/ready && exit 0; \
+	  "$$python" -m venv .venv && $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements.txt -e . && touch .venv/ready && exit 0; \
 	  echo "Error: the packages could not be installed; the lines above tell why." >&2; exit 1; \
 	done; \
 	if [ -n "$$novenv" ]; then echo "Error: $$novenv has no venv module; install it (Debian, Ubuntu: apt install python3-venv) and try again." >&2; \
