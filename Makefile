@@ -2,7 +2,10 @@
 # Another interpreter: make PYTHON=/path/to/python3.12 ...
 PY := .venv/bin/python
 
-.PHONY: run test e2e lint lab render reference bench lock clean
+.PHONY: help run test e2e lint lab render address reference bench lock clean
+
+help:                       ## print this list
+	@sed -n 's/^\([a-z0-9]*\):[^#]*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r a b; do printf '%-16s %s\n' "$$a" "$$b"; done
 
 run: .venv/ready            ## execute the notebooks into outputs/latest/
 	$(PY) -m helpers.series $(ARGS)
@@ -16,18 +19,22 @@ e2e: .venv/ready            ## draw digits on the pad of notebook 06 in a real b
 lint: .venv/ready
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	.venv/bin/lint-imports --no-logo --no-cache
 
 lab: .venv/ready            ## open the notebooks in JupyterLab
 	$(PY) -m jupyterlab notebooks
 
 render: .venv/ready         ## rerun with default parameters; put outputs into notebooks/ and results into README.md
-	$(PY) -m helpers.render
+	$(PY) -m tools.render
+
+address: .venv/ready        ## write the repository's address from pyproject.toml into badges and the notebooks' first cells
+	$(PY) -m tools.address
 
 reference: .venv/ready      ## train the shipped network anew, five seeds of some 15 minutes; goes on where it was stopped
-	$(PY) -m helpers.reference $(ARGS)
+	$(PY) -m tools.train_shipped $(ARGS)
 
 bench: .venv/ready          ## measure training, answering and starting beside peers, about 15 minutes
-	$(PY) benchmarks/speed.py $(ARGS)
+	$(PY) -m benchmarks.speed $(ARGS)
 
 lock: .venv/ready           ## refresh constraints.txt
 	$(PY) -m pip install --quiet uv
