@@ -1,7 +1,7 @@
 """Runs the notebooks in order through papermill: python -m helpers.series --help.
 
 A notebook runs again only if its code (prose does not count), its parameters, the helpers it imports, its
-inputs or the installed packages have changed; doit keeps that book. What is in a notebook is none of its business.
+inputs or the installed packages have changed. What is in a notebook is none of its business.
 """
 
 import argparse
@@ -9,11 +9,8 @@ import ast
 import hashlib
 import json
 import logging
-import sqlite3
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,21 +18,19 @@ import filelock
 import nbformat
 import papermill
 import yaml
-from doit.dependency import DatabaseException, Dependency, SqliteDB
-from doit.task import Task
-from doit.tools import config_changed
 from IPython.core.inputtransformer2 import TransformerManager
 from nbclient.exceptions import DeadKernelError
 
 from helpers import data, paths
 from helpers.errors import UserError
-from helpers.files import PARTIAL, read_json, write_text
+from helpers.files import PARTIAL, read_json, sha256, write_json, write_text
 from helpers.notebook import parameters
 from helpers.notebook.run import Run, declared, environment
 from helpers.series.model_card import write
 from helpers.series.web_pages import write_index, write_page
 
 PACKAGES = ("helpers", "tools")  # what a notebook depends on where it imports it
+RECORD = ".record.json"  # in a run folder: SHA-256 of what each notebook was made from, and of what it made
 SHOWN_METRICS = ("test_accuracy", "val_accuracy", "samples_accuracy", "parameters", "images")
 
 
@@ -252,24 +247,43 @@ def run_one(notebook: Notebook, run: str, values: dict[str, object], force: bool
     """Brings one notebook up to date; returns its seconds, or None if nothing had changed."""
     folder = paths.outputs() / run
     own = {name: values.get(name, default) for name, default in notebook.defaults.items()}
-    packages = environment()["packages"]
-    state = json.dumps({"code": notebook.code(), "parameters": own, "packages": packages}, sort_keys=True)
-    inputs = _inputs(notebook, folder, own)
-    with _book(folder) as book:
-        unchanged = book.get_status(_task(notebook, folder, inputs, state), {}).status == "up-to-date"
-        if unchanged and not force:
-            return None
-        book.remove(notebook.name)  # now, not at the end: a run that is killed must not leave the old entry standing
+    record = _record(folder)
+    if record.get(notebook.name) == _state(notebook, folder, own) and not force:
+        return None
+    # Now, not at the end: a run that is killed must not leave the old entry standing.
+    record.pop(notebook.name, None)
+    write_json(folder / RECORD, record)
     print(f"{notebook.name} … runs", flush=True)
     seconds = execute(notebook, run, values)
     if missing := [file for file in notebook.makes if not (folder / file).exists()]:
         raise UserError(f"{notebook.name} ended without making {', '.join(missing)}, which its second cell promises.")
-    with _book(folder) as book:
-        task = _task(notebook, folder, inputs, state)
-        book.get_status(task, {})  # works out what is saved next
-        task.save_extra_values()
-        book.save_success(task)
+    write_json(folder / RECORD, record | {notebook.name: _state(notebook, folder, own)})
     return seconds
+
+
+def _record(folder: Path) -> dict:
+    """What each notebook of a run was made from; nothing where the file is missing or damaged, so that all run again."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _state(notebook: Notebook, folder: Path, own: dict[str, object]) -> dict:
+    """What decides whether a notebook is up to date. What it made counts too: altered by hand, it is made again."""
+    pages = [f"executed/{notebook.name}.ipynb", f"html/{notebook.name}.html"]
+    return {
+        "code": notebook.code(),
+        "parameters": own,
+        "packages": environment()["packages"],
+        "inputs": {paths.display(file): _sha256(file) for file in _inputs(notebook, folder, own)},
+        "made": {file: _sha256(folder / file) for file in (*notebook.makes, *pages)},
+    }
+
+
+def _sha256(file: Path) -> str | None:
+    return sha256(file) if file.is_file() else None
 
 
 def _inputs(notebook: Notebook, folder: Path, own: dict[str, object]) -> list[Path]:
@@ -286,29 +300,6 @@ def needed(need: str, folder: Path) -> list[Path]:
     """
     path = paths.ROOT / need if need.startswith(("data/", "outputs/")) else folder / need
     return sorted(file for file in path.rglob("*") if file.is_file()) if need.endswith("/") else [path]
-
-
-@contextmanager
-def _book(folder: Path) -> Iterator[Dependency]:
-    """doit's record of what was made from what; it is on disk when the block ends."""
-    book = Dependency(SqliteDB, str(folder / ".doit.db"))
-    try:
-        yield book
-    finally:
-        book.close()
-
-
-def _task(notebook: Notebook, folder: Path, inputs: list[Path], state: str) -> Task:
-    """A notebook as doit compares it. What it made counts as an input too: altered by hand, it is made again."""
-    made = [folder / file for file in notebook.makes if (folder / file).exists()]
-    pages_made = [folder / "executed" / f"{notebook.name}.ipynb", folder / "html" / f"{notebook.name}.html"]
-    return Task(
-        notebook.name,
-        actions=None,
-        file_dep=[str(path) for path in (*inputs, *made)],
-        targets=[str(path) for path in (*(folder / file for file in notebook.makes), *pages_made)],
-        uptodate=[config_changed(state)],
-    )
 
 
 def clean(folder: Path) -> None:
@@ -373,14 +364,6 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
-        return 1
-    except (sqlite3.Error, DatabaseException) as error:
-        # doit calls every trouble with its file a damage; what SQLite said is the context.
-        print(
-            f"Error: {paths.display(folder / '.doit.db')} cannot be used ({error.__context__ or error}): "
-            "free some space, or delete the file and run again.",
-            file=sys.stderr,
-        )
         return 1
     except OSError as error:
         print(

@@ -401,10 +401,10 @@ def test_folder_in_the_run_that_cannot_be_made(project, capfd):
 
 
 def test_damaged_record_of_what_is_up_to_date(project, capfd):
-    (project.run / ".doit.db").write_text("no database" * 100)
+    (project.run / ".record.json").write_text("no database" * 100)
     assert project.main() == 1
     err = capfd.readouterr().err
-    assert err.startswith("Error: outputs/latest/.doit.db cannot be used (file is not a database)")
+    assert err.startswith("Error: outputs/latest/.record.json cannot be used (file is not a database)")
     assert "delete the file" in err and "Traceback" not in err
 
 
@@ -479,7 +479,7 @@ def test_interrupt_in_mid_run(halted):
 LIMITED = """\
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # no file may grow beyond 100 kB
-from helpers.series import runner as series
+from helpers.series import runner as runner_
 sys.exit(runner_.main())"""
 
 
