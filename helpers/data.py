@@ -1,7 +1,6 @@
-"""Loading and splitting the images. Pixels are never changed here. Explained in notebooks/01_exploration.ipynb."""
+"""Loads, checks and splits the images, and scales them for a network. Explained in notebooks/01_exploration.ipynb."""
 
 import hashlib
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +14,12 @@ MNIST = paths.DATA / "mnist.npz"
 MNIST_SHA256 = "8e083283c91432a55ec214b424b750f347064b1c21bf79cd5a9a425e1c6c2048"
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
-# Test images whose label is wrong or ambiguous, as research on label errors lists them.
-# Nobody can score on them honestly, so the ceiling is about 99.85 %.
+# Test images whose label is wrong or ambiguous, as research on label errors lists them (Northcutt, Athalye and Mueller,
+# 2021). Nobody can score on them honestly, so the ceiling is about 99.85 %.
 KNOWN_LABEL_ERRORS = (947, 1621, 1901, 2130, 2462, 2597, 2654, 3520, 3558, 5937, 6651, 6783, 8527, 9679, 9729)
+
+VALIDATION = 6000  # training images that `reference_split` sets aside
+SPLIT_SEED = 0  # one split for all seeds: they differ in weights, order and augmentation, not in what they may see
 
 # SHA-256 of what `load` has read in this process, by the name it was asked for; the manifest records it.
 digests: dict[str, str] = {}
@@ -46,50 +48,48 @@ class Dataset:
 
 
 def load(dataset: str = "mnist") -> Dataset:
-    """Loads a data set of 28×28 gray images.
+    """Loads a data set of 28×28 grey images.
 
-    `dataset` is "mnist", "fashion_mnist" (downloaded by Keras) or the path of an .npz file that holds
-    x_train, y_train, x_test, y_test; a relative path is looked up in the working directory, then in the project.
-    Raises UserError for a missing, damaged, altered or wrong-shaped file; never returns a part of the data.
+    Args:
+        dataset: "mnist", "fashion_mnist" (downloaded by Keras) or the path of an .npz file that holds the arrays
+            x_train, y_train, x_test and y_test; a relative one is looked up from here, then from the project.
+
+    Returns:
+        The whole data set, checked; never a part of it.
+
+    Raises:
+        UserError: the file is missing, damaged, altered, or its arrays have other shapes or types.
     """
     if dataset == "mnist":
         loaded = _load_mnist()
     elif dataset == "fashion_mnist":
         loaded = _from_keras("fashion_mnist")
+    elif path := find(dataset):
+        loaded = _read(path, path.name)
     else:
-        loaded = _load_file(dataset)
+        raise UserError(
+            f"DATASET = {dataset!r} is neither mnist, fashion_mnist nor an existing .npz file: check the spelling or the path."
+        )
     digests[dataset] = loaded.sha256
     return loaded
 
 
 def find(dataset: str) -> Path | None:
-    """The file that `load` reads for `dataset`, or None if there is none (Keras then brings the data)."""
+    """The file that `load` reads for `dataset`, or None if there is none (Keras then downloads the data)."""
     candidates = (MNIST,) if dataset == "mnist" else (Path(dataset).expanduser(), paths.ROOT / dataset)
     return next((path for path in candidates if path.is_file()), None)
-
-
-def _load_file(dataset: str) -> Dataset:
-    """A data set from the .npz file that `dataset` names."""
-    path = find(dataset)
-    if path is None:
-        raise UserError(
-            f"DATASET = {dataset!r} is neither mnist, fashion_mnist nor an existing .npz file: check the spelling or the path."
-        )
-    return _read(path, path.name)
 
 
 def _load_mnist() -> Dataset:
     """MNIST from data/mnist.npz, its checksum verified; from Keras's own download where the file is missing."""
     if not MNIST.exists():
-        print(
-            f"Note: {paths.display(MNIST)} is missing, so Keras downloads MNIST instead (git checkout data/mnist.npz restores it)."
-        )
+        print(f"Note: {paths.display(MNIST)} is missing, so Keras downloads MNIST ('git checkout' restores the file).")
         return _from_keras("mnist")
     found = sha256(MNIST)
     if found != MNIST_SHA256:
         raise UserError(
             f"{paths.display(MNIST)} is damaged or altered: expected SHA-256 {MNIST_SHA256[:12]}…, found {found[:12]}… "
-            f"({MNIST.stat().st_size:,} bytes). Restore it with 'git checkout data/mnist.npz' or 'python data/make_mnist.py'."
+            f"({MNIST.stat().st_size:,} bytes). Restore it with 'git checkout data/mnist.npz' or 'python -m tools.make_mnist'."
         )
     return _read(MNIST, "mnist", found)
 
@@ -99,28 +99,26 @@ def _from_keras(name: str) -> Dataset:
     import keras  # here, because importing it takes seconds and data/mnist.npz needs none of it
 
     try:
-        (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, name).load_data()
+        train, test = getattr(keras.datasets, name).load_data()
     except Exception as error:  # Keras raises several types, some of them bare Exception
         raise UserError(
             f"Keras could not download {name} ({error}): check the network, or give DATASET the path of an .npz file."
         ) from error
-    return _checked(name, {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}, name)
+    return _checked(name, dict(zip(ARRAYS, (*train, *test), strict=True)), name)
 
 
 def _read(path: Path, name: str, digest: str | None = None) -> Dataset:
     """Reads and checks the four arrays of an .npz file."""
     try:
         with np.load(path, allow_pickle=False) as archive:
-            missing = [array for array in ARRAYS if array not in archive]
-            if missing:
-                raise UserError(
-                    f"{paths.display(path)} lacks {', '.join(missing)}: expected the arrays {', '.join(ARRAYS)}."
-                )
-            arrays = {array: archive[array] for array in ARRAYS}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile, KeyError, TypeError) as error:
+            arrays = {array: archive[array] for array in ARRAYS if array in archive}
+    except Exception as error:  # a damaged file fails in many ways: its header is parsed as Python, its size allocated
+        why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise UserError(
-            f"{paths.display(path)} cannot be read as an .npz file ({type(error).__name__}: {error}): it may be truncated; fetch or make it again."
+            f"{paths.display(path)} cannot be read as an .npz file ({why}): it may be truncated; fetch or make it again."
         ) from error
+    if missing := [array for array in ARRAYS if array not in arrays]:
+        raise UserError(f"{paths.display(path)} lacks {', '.join(missing)}: expected the arrays {', '.join(ARRAYS)}.")
     return _checked(name, arrays, paths.display(path), digest or sha256(path))
 
 
@@ -128,36 +126,35 @@ def _checked(name: str, arrays: dict[str, np.ndarray], where: str, digest: str |
     """Checks shapes, types and labels, and builds the Dataset."""
     for part in ("train", "test"):
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
-        if x.ndim != 3 or x.shape[1:] != (28, 28) or len(x) == 0:
-            raise UserError(f"{where}: x_{part} has shape {x.shape}; expected (N, 28, 28) with N of at least 1.")
-        if x.dtype != np.uint8:
-            raise UserError(f"{where}: x_{part} has type {x.dtype}; expected uint8, from 0 (background) to 255 (ink).")
+        if x.dtype != np.uint8 or x.ndim != 3 or x.shape[1:] != (28, 28) or len(x) == 0:
+            expected = "uint8, 0 (background) to 255 (ink), of shape (N, 28, 28), N at least 1"
+            raise UserError(f"{where}: x_{part} is {x.dtype} of shape {x.shape}; expected {expected}.")
         if y.shape != (len(x),):
-            raise UserError(
-                f"{where}: y_{part} has shape {y.shape}; expected ({len(x)},), one label an image of x_{part}."
-            )
-        if not np.issubdtype(y.dtype, np.integer) or y.min() < 0:
-            raise UserError(
-                f"{where}: y_{part} must hold whole numbers from 0; found {y.dtype} with minimum {y.min()}."
-            )
+            raise UserError(f"{where}: y_{part} has shape {y.shape}; expected ({len(x)},), one label per image.")
+        whole = np.issubdtype(y.dtype, np.integer)
+        if not whole or y.min() < 0:
+            found = f"minimum {y.min()}" if whole else y.dtype
+            raise UserError(f"{where}: y_{part} must hold whole numbers from 0; found {found}.")
     classes = np.unique(arrays["y_train"])
     if len(classes) < 2 or len(classes) != classes[-1] + 1:
         raise UserError(
-            f"{where}: y_train must use every label from 0 to the largest, two at least; found {classes.tolist()[:20]}."
+            f"{where}: y_train must use every label from 0 to the largest, at least two; found {classes.tolist()[:20]}."
         )
     if arrays["y_test"].max() > classes[-1]:
         raise UserError(f"{where}: y_test holds label {arrays['y_test'].max()}, which y_train never shows.")
-    if digest is None:
-        digest = hashlib.sha256(b"".join(arrays[array].tobytes() for array in ARRAYS)).hexdigest()
+    digest = digest or hashlib.sha256(b"".join(arrays[array].tobytes() for array in ARRAYS)).hexdigest()
     labels = {array: arrays[array].astype(np.int64) for array in ("y_train", "y_test")}
     return Dataset(name=name, x_train=arrays["x_train"], x_test=arrays["x_test"], sha256=digest, **labels)
 
 
 def sklearn_digits() -> tuple[np.ndarray, np.ndarray]:
-    """The 1,797 digits that come with scikit-learn, by other writers: pictures uint8 (N, 8, 8), labels (N,).
+    """Loads the digits that come with scikit-learn, by writers who are not in MNIST.
 
-    From the UCI repository's "Optical recognition of handwritten digits" (Alpaydin and Kaynak, 1998). Nothing is
-    trained on them; `preprocess` brings them to 28×28.
+    They are the test part of "Optical recognition of handwritten digits" (Alpaydin and Kaynak, 1998) in the UCI
+    repository. Nothing is trained on them; `images.preprocess` brings them to 28×28.
+
+    Returns:
+        1,797 pictures, uint8 (N, 8, 8), 0 = background, 255 = ink, and their labels, int64 (N,).
     """
     from sklearn.datasets import load_digits  # here, because importing it takes a second
 
@@ -166,7 +163,16 @@ def sklearn_digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def subset(x: np.ndarray, y: np.ndarray, size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A random part of `size` images with the classes in their proportions; all of them if size >= len(x)."""
+    """Draws a random part of a data set that keeps the proportions of the classes.
+
+    Args:
+        x, y: images (N, ...) and their labels (N,).
+        size: how many to draw; all of them, in their order, if that is N or more.
+        seed: the same seed draws the same images.
+
+    Returns:
+        Images and labels of the part, in the order of the whole.
+    """
     if size >= len(x):
         return x, y
     part, _ = _stratified(y, size, seed)
@@ -174,10 +180,18 @@ def subset(x: np.ndarray, y: np.ndarray, size: int, seed: int = 0) -> tuple[np.n
 
 
 def split(x: np.ndarray, y: np.ndarray, validation: int, seed: int = 0):
-    """Splits into training and validation parts, classes in their proportions: (x, y), (x_val, y_val).
+    """Splits a data set into training and validation parts that keep the proportions of the classes.
 
-    `validation` is the number of images set aside. The same seed gives the same split in every notebook.
-    Raises UserError if either part would be empty.
+    Args:
+        x, y: images (N, ...) and their labels (N,).
+        validation: how many images to set aside.
+        seed: the same seed gives the same split in every notebook.
+
+    Returns:
+        (x_train, y_train), (x_validation, y_validation).
+
+    Raises:
+        UserError: one of the parts would be empty.
     """
     if not 0 < validation < len(x):
         raise UserError(
@@ -187,10 +201,19 @@ def split(x: np.ndarray, y: np.ndarray, validation: int, seed: int = 0):
     return (x[rest], y[rest]), (x[held_out], y[held_out])
 
 
+def reference_split(dataset: Dataset):
+    """The training and validation parts, as `split` returns them, of the shipped network and of all benchmarks."""
+    return split(dataset.x_train, dataset.y_train, VALIDATION, SPLIT_SEED)
+
+
 def _stratified(y: np.ndarray, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of `size` images, classes in proportion, and of the rest; both in ascending order."""
+    """Indices of `size` images, classes in proportion, and of the rest; both in ascending order.
+
+    scikit-learn's `train_test_split` would draw other images: this one stays, since it decides which images the
+    shipped network has learned from.
+    """
     # Each image gets a place between 0 and 1 inside its class, in random order; taking the
-    # first `size` places over all classes keeps proportions to within one image a class, at any size.
+    # first `size` places over all classes keeps proportions to within one image per class, at any size.
     order = np.random.default_rng(seed).permutation(len(y))
     place = np.empty(len(y))
     for label in np.unique(y):
@@ -201,15 +224,12 @@ def _stratified(y: np.ndarray, size: int, seed: int) -> tuple[np.ndarray, np.nda
 
 
 def to_input(x: np.ndarray) -> np.ndarray:
-    """What the networks take: uint8 (N, 28, 28) to float32 (N, 28, 28, 1) in 0..1.
+    """Scales images for the networks: uint8 (N, 28, 28), 0..255, to float32 (N, 28, 28, 1), 0..1.
 
-    Raises UserError for another shape or type, such as images that were divided by 255 already.
+    Raises:
+        UserError: another shape or type, such as images that were divided by 255 already.
     """
     x = np.asarray(x)
     if x.dtype != np.uint8 or x.ndim != 3 or x.shape[1:] != (28, 28):
         raise UserError(f"Images must be uint8 of shape (N, 28, 28), 0..255; found {x.dtype} of shape {x.shape}.")
     return x[..., None].astype(np.float32) / 255
-
-
-VALIDATION = 6000  # images set aside by `reference_split`
-SPLIT_SEED = 0  # one split for all seeds: they differ in weights, order and augmentation, not in what they may see
