@@ -8,7 +8,7 @@ import numpy as np
 
 from helpers import paths
 from helpers.errors import UserError
-from helpers.files import sha256
+from helpers.files import digests, sha256
 
 MNIST = paths.DATA / "mnist.npz"
 MNIST_SHA256 = "8e083283c91432a55ec214b424b750f347064b1c21bf79cd5a9a425e1c6c2048"
@@ -20,9 +20,6 @@ KNOWN_LABEL_ERRORS = (947, 1621, 1901, 2130, 2462, 2597, 2654, 3520, 3558, 5937,
 
 VALIDATION = 6000  # training images that `reference_split` sets aside
 SPLIT_SEED = 0  # one split for all seeds: they differ in weights, order and augmentation, not in what they may see
-
-# SHA-256 of what `load` has read in this process, by the name it was asked for; the manifest records it.
-digests: dict[str, str] = {}
 
 
 @dataclass(frozen=True)

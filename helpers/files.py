@@ -12,6 +12,9 @@ from helpers.errors import UserError
 
 PARTIAL = ".partial-"
 
+# SHA-256 of each data set that `data.load` has read in this process, by the name it was asked for; manifests record it.
+digests: dict[str, str] = {}
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
@@ -64,7 +67,7 @@ def read_json(path: Path) -> dict:
     """Reads JSON; raises UserError that names the file if it is damaged."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{paths.display(path)} cannot be read ({error}): delete it and run again.") from error
 
 

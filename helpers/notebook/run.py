@@ -14,9 +14,9 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-from helpers import data, paths
+from helpers import paths
 from helpers.errors import UserError
-from helpers.files import atomic, read_json, write_json
+from helpers.files import atomic, digests, read_json, write_json
 
 PACKAGES = (
     "tensorflow",
@@ -49,7 +49,13 @@ def declared(goals: str, word: str) -> list[str]:
 class Run:
     """One notebook's view of a run folder.
 
-    `notebook` is the notebook's name without suffix, `name` the run's, `parameters` what the manifest records.
+    Args:
+        notebook: the notebook's name without suffix.
+        name: the run's name; its folder is made.
+        parameters: what the manifest records.
+
+    Raises:
+        UserError: the folder cannot be made, or its manifest.json is damaged.
     """
 
     def __init__(self, notebook: str, name: str, parameters: dict | None = None):
@@ -65,9 +71,17 @@ class Run:
                 f"The run folder {paths.display(self.folder)} cannot be made ({error.strerror}): "
                 "choose another place with the variable OUTPUTS_DIR."
             ) from error
+        self._recorded()  # `finish` adds to it: if it is damaged, say so before the work, not after
 
     def path(self, file: str) -> Path:
-        """Where `file` (relative to the run folder) is to be written; its folder is made."""
+        """Where to write `file`, a path relative to the run folder.
+
+        Returns:
+            The full path; its folder is made.
+
+        Raises:
+            UserError: that folder cannot be made.
+        """
         path = self.folder / file
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,13 +90,17 @@ class Run:
         return path
 
     def figure(self, name: str) -> Path:
-        """The file of a figure of this notebook: figures/NN_name.png."""
+        """Where to write a figure of this notebook: figures/NN_name.png."""
         return self.path(f"figures/{self.notebook[:2]}_{name}.png")
 
     def need(self, file: str) -> Path:
-        """The path of a file that an earlier notebook made.
+        """Finds a file that an earlier notebook made.
 
-        Raises UserError, naming the file and the notebook that makes it, if it is not there.
+        Returns:
+            Its full path.
+
+        Raises:
+            UserError: it is missing; the sentence names the notebook that makes it.
         """
         path = self.folder / file
         if not path.exists():
@@ -94,7 +112,14 @@ class Run:
         return path
 
     def save_model(self, model, file: str) -> Path:
-        """Saves a Keras model, atomically. Raises UserError if its weights are not finite."""
+        """Saves a Keras model whole or not at all.
+
+        Returns:
+            The full path of the file.
+
+        Raises:
+            UserError: its weights hold NaN or infinity, or the file cannot be written.
+        """
         if any(not math.isfinite(float(abs(weights).sum())) for weights in model.get_weights()):
             raise UserError(f"{file} was not saved: the model holds NaN or infinite weights; lower the learning rate.")
         with atomic(self.path(file)) as partial:
@@ -102,41 +127,50 @@ class Run:
         return self.folder / file
 
     def save_json(self, file: str, value: object) -> Path:
-        """Writes `value` as JSON, atomically."""
+        """Writes `value` as JSON, whole or not at all; returns the full path. NumPy values become plain ones."""
         write_json(self.path(file), value)
         return self.folder / file
 
     def load_json(self, file: str) -> dict:
-        """Reads a JSON file that an earlier notebook made; raises UserError as `need` does."""
+        """Reads a JSON file that an earlier notebook made.
+
+        Raises:
+            UserError: it is damaged, or missing (see `need`).
+        """
         return read_json(self.need(file))
 
     def load_metrics(self, notebook: str) -> dict:
-        """The metrics that another notebook of this run wrote."""
+        """Reads the metrics of another notebook of this run; raises UserError as `load_json` does."""
         return self.load_json(f"metrics/{notebook}.json")
 
     def finish(self, **metrics: float) -> None:
         """Writes metrics/NN_name.json and this notebook's part of manifest.json. Call it once, at the end.
 
-        Metric names are those of scikit-learn and Keras; values are numbers, times in seconds.
+        Args:
+            **metrics: numbers under scikit-learn's and Keras's names; times in seconds.
+
+        Raises:
+            UserError: one of the two files cannot be written.
         """
-        seconds = round(time.monotonic() - self._started, 1)
         self.save_json(f"metrics/{self.notebook}.json", metrics)
-        self._record(
-            {
-                "parameters": self.parameters,
-                "dataset_sha256": data.digests.get(self.parameters.get("DATASET")),
-                "seconds": seconds,
-                "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            }
-        )
+        entry = {
+            "parameters": self.parameters,
+            "dataset_sha256": digests.get(self.parameters.get("DATASET")),
+            "seconds": round(time.monotonic() - self._started, 1),
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        }
+        notebooks = dict(sorted((self._recorded() | {self.notebook: entry}).items()))
+        self.save_json("manifest.json", {"run": self.name, **environment(), "notebooks": notebooks})
         print(f"Wrote metrics/{self.notebook}.json with {len(metrics)} metrics.")
 
-    def _record(self, entry: dict) -> None:
-        """Adds one notebook's entry to the manifest and brings the rest of it up to date."""
+    def _recorded(self) -> dict:
+        """What the manifest says of the notebooks so far."""
         path = self.folder / "manifest.json"
         manifest = read_json(path) if path.exists() else {}
-        notebooks = manifest.get("notebooks", {}) | {self.notebook: entry}
-        write_json(path, {"run": self.name, **environment(), "notebooks": dict(sorted(notebooks.items()))})
+        notebooks = manifest.get("notebooks", {}) if isinstance(manifest, dict) else None
+        if not isinstance(notebooks, dict):
+            raise UserError(f"{paths.display(path)} is not the manifest of a run: delete it and run again.")
+        return notebooks
 
 
 def environment() -> dict:

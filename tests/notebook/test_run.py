@@ -1,4 +1,4 @@
-"""helpers.runs: whole files or none, artefacts handed on, the manifest."""
+"""The run folder and the ground files: whole files or none, artefacts handed on, the manifest."""
 
 import errno
 import json
@@ -8,9 +8,9 @@ import types
 import numpy as np
 import pytest
 
-from helpers import data, paths
+from helpers import paths
 from helpers.errors import UserError
-from helpers.files import PARTIAL, atomic, write_json, write_text
+from helpers.files import PARTIAL, atomic, digests, write_json, write_text
 from helpers.notebook import run as runs
 from helpers.notebook.run import Run, declared, environment
 
@@ -192,7 +192,7 @@ def test_model_that_is_not_finite_is_refused(run, bad):
 
 
 def test_finish_writes_metrics_and_manifest(run, capsys, monkeypatch):
-    monkeypatch.setitem(data.digests, "mnist", "5ad")
+    monkeypatch.setitem(digests, "mnist", "5ad")
     run.finish(test_accuracy=np.float64(0.99), epochs=3)
     assert capsys.readouterr().out == "Wrote metrics/03_baseline_cnn.json with 2 metrics.\n"
     assert run.load_metrics("03_baseline_cnn") == {"test_accuracy": 0.99, "epochs": 3}
@@ -213,6 +213,13 @@ def test_manifest_keeps_the_other_notebooks(run):
     manifest = json.loads((run.folder / "manifest.json").read_text(encoding="utf-8"))
     assert list(manifest["notebooks"]) == ["01_exploration", "03_baseline_cnn"]
     assert manifest["notebooks"]["01_exploration"]["parameters"] == {"SEED": 1}
+
+
+@pytest.mark.parametrize("content", ['{"notebooks": ', "[]", '{"notebooks": 3}', "[" * 100_000])
+def test_a_damaged_manifest_is_found_before_the_work(run, content):
+    run.path("manifest.json").write_text(content)
+    with pytest.raises(UserError, match="test/manifest.json .*delete it and run again"):
+        Run("01_exploration", "test")
 
 
 def test_environment_names_the_commit(monkeypatch, tmp_path):
