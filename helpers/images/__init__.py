@@ -1,4 +1,4 @@
-"""Any picture to MNIST-style 28×28 pixels, step by step. Knows no model."""
+"""Any picture of digits to MNIST-style 28×28 pixels, step by step. Knows no model."""
 
 import lazy_loader
 
@@ -8,16 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     ["decode", "steps", "find_digit", "strokes", "mnist_form", "candidates", "measure", "page"],
     {
         "decode": ["flatten_alpha", "read_image"],
-        "steps": [
-            "Steps",
-            "WORK",
-            "polarity_evidence",
-            "remove_background",
-            "resize",
-            "stretch",
-            "threshold",
-            "to_grayscale",
-        ],
+        "steps": ["WORK", "polarity_evidence", "remove_background", "resize", "stretch", "threshold", "to_grayscale"],
         "find_digit": ["find_digits", "keep_strokes", "remove_rules"],
         "strokes": ["crop", "normalise_stroke", "stroke_width"],
         "mnist_form": ["BOX", "FIELD", "STROKE", "centre_of_mass", "fit_box", "half_pixel_moves", "trace"],

@@ -1,7 +1,6 @@
-"""Files of pictures to arrays: any common format in, uint8 RGB out, or one sentence saying why not.
+"""Decodes picture files: any common format to uint8 RGB, or one sentence saying why not.
 
-What comes from outside is not trusted: kind and size are read from the header before pixels take up memory.
-Explained in notebooks/06_custom_image_prediction.ipynb.
+Files are not trusted: format and size are read from the header before memory is allocated for pixels. Explained in notebooks/06_custom_image_prediction.ipynb.
 """
 
 import io
@@ -17,19 +16,23 @@ from helpers.errors import UserError
 
 MAX_PIXELS = 120_000_000  # the largest phone cameras make 50 to 108 million
 MAX_BYTES = 200_000_000
-DETAIL = 1000  # longest side in pixels that is enough to find and read one digit
+DETAIL = 1000  # longest side in pixels that suffices to locate and read one digit
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM")
 REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 
 
 def read_image(source: str | Path | bytes, detail: int = DETAIL) -> np.ndarray:
-    """Decodes a picture to uint8 RGB (H, W, 3), turned upright by its EXIF orientation.
+    """Decodes a picture to uint8 RGB (H, W, 3), rotated upright by its EXIF orientation; of an animation the first frame.
 
-    `source` is a path or the bytes of a file. 16-bit and float pictures are brought to 8 bits; transparency is
-    laid on a background on which the drawing shows; of an animation the first frame counts. A picture with more
-    than twice `detail` pixels on its longest side comes smaller, with at least `detail`: JPEG files are decoded at
-    1/2, 1/4 or 1/8 of their size, which is several times as fast.
-    Raises UserError for a missing, unreadable, empty, damaged or too large file, or one that is no picture.
+    16-bit and float values are scaled to 8 bits; transparency is flattened onto a background that shows the drawing.
+
+    Args:
+        source: path or bytes of a file.
+        detail: pixels that suffice. A picture whose longest side is at least twice as long is decoded at 1/2, 1/4 or
+            1/8 of its size, but not below `detail`: several times as fast for JPEG.
+
+    Raises:
+        UserError: if the file is missing, unreadable, empty, damaged, too large or not a picture.
     """
     name = "The picture" if isinstance(source, bytes) else Path(source).name
     encoded = source if isinstance(source, bytes) else _read_bytes(Path(source))
@@ -37,29 +40,29 @@ def read_image(source: str | Path | bytes, detail: int = DETAIL) -> np.ndarray:
         raise UserError(f"{name} is empty (0 bytes): save or upload it again.")
     kind, longest, unusual = _check_header(encoded, name)
     parts = max((part for part in (1, 2, 4, 8) if longest // part >= detail), default=1)
-    # IMREAD_UNCHANGED keeps transparency and float values, but ignores the EXIF orientation that photos need.
+    # IMREAD_UNCHANGED keeps transparency and float values, but ignores the EXIF orientation of photos.
     flags = cv2.IMREAD_UNCHANGED if unusual else cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
     if not _is_whole(encoded, kind):
         raise UserError(f"{name} is damaged or cut off and cannot be decoded: save or upload it again.")
     if kind in ("JPEG", "MPO"):
         flags, parts = REDUCED.get(parts, flags), 1
     picture = _to_8_bit(_decode(encoded, flags, name), name)
-    if picture.ndim == 3 and picture.shape[2] == 4:  # before shrinking, which would mix ink with unseen colours
+    if picture.ndim == 3 and picture.shape[2] == 4:  # before shrinking, which would mix ink with invisible colours
         picture = flatten_alpha(picture)
     if parts > 1:
         height, width = picture.shape[:2]
         size = max(1, width // parts), max(1, height // parts)
-        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)  # averages: a line of one pixel stays
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)  # averages, so a line of one pixel survives
     return cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB if picture.ndim == 2 else cv2.COLOR_BGR2RGB)
 
 
 def _read_bytes(path: Path) -> bytes:
-    """The bytes of a file; UserError where it is not there, not a file, too large or not allowed."""
+    """The bytes of a file; UserError if it is missing, not a file, too large or not readable."""
     try:
         if path.is_dir():
             raise UserError(f"{path.name} is a folder, not a picture: give the path of a file in it.")
         if not path.is_file() and path.exists():
-            raise UserError(f"{path.name} is no ordinary file: give the path of a picture.")
+            raise UserError(f"{path.name} is not an ordinary file: give the path of a picture.")
         if path.stat().st_size > MAX_BYTES:
             raise UserError(f"{path.name} has {path.stat().st_size:,} bytes; at most {MAX_BYTES:,} are read.")
         return path.read_bytes()
@@ -69,18 +72,15 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _check_header(encoded: bytes, name: str) -> tuple[str, int, bool]:
-    """Checks kind and size of a picture before its pixels take up memory.
-
-    Returns the format, the longest side, and whether it is transparent or holds floating-point values.
-    """
+    """Checks format and size; returns the format, the longest side, and whether it has transparency or float values."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own, lower limit warns
+            warnings.simplefilter("ignore")  # of Pillow's own, lower limit
             with PIL.Image.open(io.BytesIO(encoded), formats=FORMATS) as header:
                 kind, (width, height), bands, info = header.format, header.size, header.getbands(), header.info
     except PIL.Image.DecompressionBombError as error:
         raise UserError(f"{name} is too large: at most {MAX_PIXELS // 10**6} million pixels are read.") from error
-    except Exception as error:  # Pillow's decoders raise whatever a broken header makes them stumble over
+    except Exception as error:  # a broken header makes Pillow's decoders raise anything
         raise UserError(f"{name} is not a picture that can be read: use PNG, JPEG, WebP, BMP, TIFF or GIF.") from error
     if width * height > MAX_PIXELS:
         raise UserError(
@@ -90,12 +90,12 @@ def _check_header(encoded: bytes, name: str) -> tuple[str, int, bool]:
 
 
 def _is_whole(encoded: bytes, kind: str) -> bool:
-    """Whether a file ends where its parts say; always true for formats whose decoders look themselves."""
+    """Whether a file is complete; always true for formats whose decoders check that themselves."""
     if kind in ("JPEG", "MPO"):
-        # libjpeg fills the missing part of a cut-off photo with gray; older OpenCV passes that on without a word.
+        # libjpeg fills the missing part of a truncated photo with grey; older OpenCV returns that silently.
         return encoded.rfind(b"\xff\xd9") > encoded.rfind(b"\xff\xda")
     if kind == "PNG":
-        # OpenCV makes room for a chunk as long as its damaged header says, gigabytes if need be.
+        # OpenCV allocates as much as a damaged chunk header claims, gigabytes if need be.
         at = 8
         while encoded[at + 4 : at + 8] != b"IEND":
             at += 12 + int.from_bytes(encoded[at : at + 4], "big")
@@ -105,7 +105,7 @@ def _is_whole(encoded: bytes, kind: str) -> bool:
 
 
 def _decode(encoded: bytes, flags: int, name: str) -> np.ndarray:
-    """The pixels as OpenCV returns them: BGR, BGRA or gray. What OpenCV cannot decode, Pillow may."""
+    """The pixels as OpenCV returns them (BGR, BGRA or grey), decoded by Pillow where OpenCV cannot."""
     try:
         picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
     except cv2.error:
@@ -119,38 +119,38 @@ def _decode(encoded: bytes, flags: int, name: str) -> np.ndarray:
                 opaque = "A" not in image.getbands() and "transparency" not in image.info
                 upright = np.asarray(PIL.ImageOps.exif_transpose(image).convert("RGB" if opaque else "RGBA"))
         return cv2.cvtColor(upright, cv2.COLOR_RGB2BGR if opaque else cv2.COLOR_RGBA2BGRA)
-    except Exception as error:  # the same: damaged data make decoders raise anything
+    except Exception as error:  # damaged data make decoders raise anything
         raise UserError(f"{name} is damaged or cut off and cannot be decoded: save or upload it again.") from error
 
 
 def _to_8_bit(picture: np.ndarray, name: str) -> np.ndarray:
-    """Scales 16-bit or float values to uint8, by the smallest bit depth that holds them all."""
+    """Scales 16-bit or float values to uint8 by the smallest bit depth that holds them all."""
     if picture.dtype == np.uint8:
         return picture
     if picture.dtype not in (np.uint16, np.float32):
         picture = picture.astype(np.float32)
     if not np.isfinite(picture).all() or picture.min() < 0:
         raise UserError(f"{name} holds NaN, infinite or negative values: save it with 8 or 16 bits.")
-    # Scanners store 10, 12 or 14 bits in 16; dividing all by 257 would make those pictures black.
+    # Scanners store 10, 12 or 14 bits in 16; dividing by 257 would make those pictures black.
     top = next((top for top in (1, 255, 1023, 4095, 16383, 65535) if picture.max() <= top), picture.max())
     return cv2.convertScaleAbs(picture, alpha=255 / float(top))  # rounds, without a copy in floating point
 
 
 def flatten_alpha(picture: np.ndarray) -> np.ndarray:
-    """Lays an RGBA picture (H, W, 4) on a plain background, so that the ink shows. Returns RGB; of BGRA, BGR.
+    """Flattens an RGBA picture, uint8 (H, W, 4), onto a plain background that shows the ink. Returns RGB; of BGRA, BGR.
 
-    A drawing in dark colours gets white, one in light colours black; a cut-out piece of paper its own shade.
+    The background is white for a drawing in dark colours, black for light ones, its own shade for cut-out paper.
     """
-    step = max(1, max(picture.shape) // 512)  # of a large picture every `step`-th pixel tells enough
+    step = max(1, max(picture.shape) // 512)  # every `step`-th pixel of a large picture suffices
     visible = picture[::step, ::step]
     seen = visible[visible[..., 3] > 127][:, :3].mean(axis=1)
-    if not seen.size:  # thin lines between the pixels that were looked at
+    if not seen.size:  # only thin lines between the sampled pixels
         seen = picture[picture[..., 3] > 0][:, :3].mean(axis=1)
-    if seen.size and seen.std() > 40:  # paper and ink are both there
+    if seen.size and seen.std() > 40:  # paper and ink are both visible
         background = np.median(seen)
     else:
         background = 255.0 if not seen.size or seen.mean() < 160 else 0.0
-    # OpenCV's arithmetic rounds and stays in 8 bits: a large picture takes up no more memory than it must.
+    # OpenCV's arithmetic rounds and stays in 8 bits, which saves memory with large pictures.
     alpha = cv2.cvtColor(picture[..., 3], cv2.COLOR_GRAY2RGB)
     paper = cv2.convertScaleAbs(255 - alpha, alpha=background / 255)
     return cv2.add(cv2.multiply(picture[..., :3], alpha, scale=1 / 255), paper)

@@ -1,7 +1,6 @@
-"""Masks of ink: which part of it is the digit, and how wide its strokes are.
+"""Which connected components of a mask are the digit, and which are rules, frames, tables or specks.
 
-A mask is uint8 (H, W), 255 = ink. Explained in notebooks/02_preprocessing.ipynb (morphology, components) and
-notebooks/06_custom_image_prediction.ipynb (the steps on many pictures).
+A mask is uint8 (H, W), 255 = ink. Explained in notebooks/02_preprocessing.ipynb and 06_custom_image_prediction.ipynb.
 """
 
 import cv2
@@ -10,26 +9,23 @@ import numpy as np
 from helpers.errors import NoDigit
 from helpers.images.strokes import pad
 
-PARTS = 150  # so many components, the largest, are looked at: a noisy page has thousands of specks
-
-
-# Printed lines ------------------------------------------------------------------------------------------------
+PARTS = 150  # largest number of components considered: a noisy page has thousands of specks
 
 
 def remove_rules(mask: np.ndarray) -> np.ndarray:
-    """Takes away printed lines that cross the picture, across or down, and leaves the strokes they cross.
+    """Removes printed lines that span the picture, horizontally or vertically, but not the strokes they cross.
 
-    A rule is thin and long: what survives an opening with a long thin kernel, joined up, and spans the picture.
-    Where a stroke crosses, its ink goes on above and below.
+    A rule survives an opening with a long thin kernel and spans the picture. Where a stroke crosses it, there is ink on
+    both sides of it.
     """
     result = mask
     for turned in (False, True):
         page = cv2.transpose(result) if turned else result
         for rule, thickness in _rules(page):
-            # Where a stroke crosses, ink reaches further up and down than the rule is thick,
+            # Where a stroke crosses, the vertical run of ink is longer than the rule is thick,
             strokes = cv2.morphologyEx(page, cv2.MORPH_OPEN, np.ones((2 * thickness + 2, 1), np.uint8))
             rest = np.where((rule > 0) & (strokes == 0), 0, page).astype(np.uint8)
-            # or there is ink on both sides of the gap that the rule would leave.
+            # or there is ink on both sides of the gap that removing the rule leaves.
             joined = cv2.morphologyEx(rest, cv2.MORPH_CLOSE, np.ones((2 * thickness + 1, 1), np.uint8))
             page = np.where(rule > 0, joined, rest)
         result = cv2.transpose(page) if turned else page
@@ -37,9 +33,9 @@ def remove_rules(mask: np.ndarray) -> np.ndarray:
 
 
 def _rules(page: np.ndarray) -> list[tuple[np.ndarray, int]]:
-    """The lines across a mask, all of one thickness: (mask of the lines, thickness in pixels); [] if there are none."""
+    """The horizontal rules of a mask, each as (mask, thickness in pixels)."""
     height, width = page.shape
-    # A slanting line of one pixel is a staircase of short runs; made thicker, its runs overlap.
+    # A slanting line of one pixel is a staircase of short runs; after a dilation the runs overlap.
     thicker = cv2.dilate(page, np.ones((3, 1), np.uint8))
     runs = cv2.morphologyEx(thicker, cv2.MORPH_OPEN, np.ones((1, max(5, width // 8)), np.uint8))
     if np.count_nonzero(runs.any(axis=0)) < 0.6 * width:
@@ -50,42 +46,36 @@ def _rules(page: np.ndarray) -> list[tuple[np.ndarray, int]]:
     for part in 1 + np.flatnonzero(stats[1:, cv2.CC_STAT_WIDTH] > 0.85 * width):
         rule = np.where((parts == part) & (runs > 0), page, 0).astype(np.uint8)
         columns = np.count_nonzero(rule, axis=0)
-        # Strokes on the line make some columns thicker, never thinner.
+        # Strokes that touch the rule make some columns thicker, never thinner.
         thickness = int(np.percentile(columns[columns > 0], 20)) if columns.any() else height
         if thickness <= max(2, height / 30):
             found.append((rule, thickness))
     return found
 
 
-# The digit among the components -------------------------------------------------------------------------------
-
-
 def keep_strokes(mask: np.ndarray) -> np.ndarray:
-    """Keeps the digit's strokes; drops specks, rules, frames and what comes in from the edge.
-
-    The first of `find_digits`. Raises NoDigit if nothing of a digit's size is left.
-    """
+    """Keeps the strokes of the digit, the first of `find_digits`; drops specks, rules, frames and tables."""
     return find_digits(mask)[0][1]
 
 
 def find_digits(mask: np.ndarray) -> list[tuple[float, np.ndarray]]:
-    """The parts of a mask that may be the digit, each as (doubt, mask): the most plausible first, with doubt 0.
+    """The groups of components that may be the digit, each as (doubt, mask), the most plausible first with doubt 0.
 
-    Raises NoDigit if there is nothing of a digit's size.
+    Raises NoDigit if nothing has the size of a digit.
     """
     if not mask.any():
         raise NoDigit("No ink was found: the picture is blank.")
     without = remove_rules(mask)
     found = _choose(without)
     if found and touches(found[0][1]):
-        # Thin lines that lead to the edge (slanting rules, the edge of a page or a shadow) may cling to the digit.
+        # Thin lines that lead to the edge (slanting rules, the edge of a page or a shadow) may touch the digit.
         trimmed = _trim(without, found[0][1])
         cut = _choose(trimmed) if trimmed.any() else []
         if cut and touches(cut[0][1]) < touches(found[0][1]) and _size(cut[0][1]) > 0.2 * _size(found[0][1]):
             found = cut + [(doubt + 0.7, kept) for doubt, kept in found]
     if not np.array_equal(without, mask):
         with_rules = _choose(mask)
-        # A stem that runs from edge to edge looks like a rule; then the rest of the digit meets the edges too.
+        # A stem from edge to edge looks like a rule; then the rest of the digit touches the edges too.
         tight = with_rules and found and touches(found[0][1]) >= 1 and touches(with_rules[0][1]) >= 3
         later, sooner = (found, with_rules) if tight else (with_rules, found)
         found = sooner + [(doubt + 1, kept) for doubt, kept in later]
@@ -95,7 +85,7 @@ def find_digits(mask: np.ndarray) -> list[tuple[float, np.ndarray]]:
 
 
 def _trim(mask: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """The mask without what is much thinner than the thickest stroke of `kept`."""
+    """The mask without strokes much thinner than the thickest one of `kept`."""
     thickest = 2 * cv2.distanceTransform(pad(kept), cv2.DIST_L2, 3).max()
     reach = int(0.4 * thickest)
     if reach < 2:
@@ -106,17 +96,17 @@ def _trim(mask: np.ndarray, kept: np.ndarray) -> np.ndarray:
 
 
 def _size(mask: np.ndarray) -> int:
-    """The longest side of the box of a mask's ink, in pixels."""
+    """The longest side of the bounding box of a mask's ink, in pixels."""
     return max(cv2.boundingRect(mask)[2:])
 
 
 def touches(mask: np.ndarray) -> int:
-    """How many of the picture's four sides a mask touches."""
+    """How many of the four sides of the picture a mask touches."""
     return sum(bool(side.any()) for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
 
 
 def _choose(mask: np.ndarray) -> list[tuple[float, np.ndarray]]:
-    """The groups of components that may be the digit, as `find_digits` returns them; [] if all are too small."""
+    """As `find_digits`, without removing rules; [] if all components are too small."""
     height, width = mask.shape
     count, parts, stats, centres = cv2.connectedComponentsWithStats(mask, connectivity=8)
     if count < 2:
@@ -126,7 +116,7 @@ def _choose(mask: np.ndarray) -> list[tuple[float, np.ndarray]]:
     sides = (parts[0], parts[-1], parts[:, 0], parts[:, -1])
     contact = np.array([np.bincount(side, minlength=count)[1:] for side in sides])  # pixels on each edge
     along, touched = contact.max(axis=0), np.count_nonzero(contact, axis=0)
-    # A stroke's end may touch the edge; a table or a shadow lies along it, a line goes from one edge to another.
+    # The end of a stroke may touch the edge; a table or a shadow lies along it, a line joins two edges.
     foreign = (along > 0.5 * size) | (touched >= 2)
     strips = _strips(parts, along, count)
     away = np.hypot(centres[1:, 0] / width - 0.5, centres[1:, 1] / height - 0.5)
@@ -135,7 +125,7 @@ def _choose(mask: np.ndarray) -> list[tuple[float, np.ndarray]]:
     likely[strips] *= 0.01
     likely[(touched == 1) & ~foreign] *= 0.5
     likely[area > 0.55 * size**2] *= 0.5  # a solid blob: a punched hole, a thumb
-    likely[(wide > 2.5 * high) | (high > 12 * wide)] *= 0.1  # no digit is as wide; what is left of a rule is
+    likely[(wide > 2.5 * high) | (high > 12 * wide)] *= 0.1  # wider than any digit: remains of a rule
     order = np.argsort(-likely)[:PARTS]
     frames = np.zeros(count - 1, bool)
     for outer in order[:5]:
@@ -149,7 +139,7 @@ def _choose(mask: np.ndarray) -> list[tuple[float, np.ndarray]]:
         doubt = np.log(likely[order].max() / likely[core])
         if used[core] and found or size[core] < max(4, 0.025 * max(mask.shape)) or doubt > 1.5:
             continue
-        # What touches the edge belongs to a digit that does so too, and to no other.
+        # Components that touch the edge can only belong to a digit that touches it too.
         barred = frames | strips
         if not foreign[core]:
             barred |= foreign if touched[core] else touched > 0
@@ -161,17 +151,16 @@ def _choose(mask: np.ndarray) -> list[tuple[float, np.ndarray]]:
 
 
 def _strips(parts: np.ndarray, along: np.ndarray, count: int) -> np.ndarray:
-    """Which components (counted from 0) fill a corner and run along an edge, as a table or another page does: bool."""
+    """Which components (counted from 0) fill a corner and lie along an edge, as a table or another page does: bool."""
     corners = np.zeros(count, bool)
     corners[parts[[0, 0, -1, -1], [0, -1, 0, -1]]] = True
     return corners[1:] & (along > 0.15 * min(parts.shape))
 
 
 def remove_strips(ink: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The gray `ink` without what lies along the picture's edge in its mask, if a digit can still be there.
+    """The grey `ink` without strips along the edge of the picture, unless nothing of a digit's size would be left.
 
-    A table is darker than pencil: it would draw the threshold between ink and paper to itself. Returns `ink` itself
-    where there is no such strip.
+    A table is darker than pencil and would raise the threshold above it. Returns `ink` itself if there is no strip.
     """
     corners = mask[[0, 0, -1, -1], [0, -1, 0, -1]]
     if not corners.any():
@@ -184,10 +173,10 @@ def remove_strips(ink: np.ndarray, mask: np.ndarray) -> np.ndarray:
     apart = np.delete(stats[1:], strips, axis=0)
     if not strips.size or stats[1 + strips, cv2.CC_STAT_AREA].sum() < 0.1 * cv2.countNonZero(mask):
         return ink
-    # Without a digit apart from the strip, it touches it; but one cut out tightly may reach a corner by itself.
+    # If nothing else is large enough, the digit touches the strip, or a tightly cropped digit fills a single corner.
     if _longest(apart) < least and np.count_nonzero(corners) < 2:
         return ink
-    # What is as wide as a strip (its edge goes on outside) and lies at the edge goes; a stroke that touches it stays.
+    # Only what is as wide as a strip (padded by replication) is removed: a stroke that touches it stays.
     side = max(5, min(mask.shape) // 16)
     beyond = cv2.copyMakeBorder(
         255 * _members(parts, count, strips.tolist()).astype(np.uint8), *[side] * 4, cv2.BORDER_REPLICATE
@@ -201,12 +190,12 @@ def remove_strips(ink: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def _longest(stats: np.ndarray) -> int:
-    """The longest side of any component's box, by their statistics; 0 without components."""
+    """The longest side of any bounding box in OpenCV's statistics of components; 0 without components."""
     return int(stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(initial=0))
 
 
 def _goes_round(frame: np.ndarray, inner: np.ndarray) -> bool:
-    """Whether the ink of `frame` (bool) is on all four sides of a box, given as left, top, width, height, …"""
+    """Whether the ink of `frame` (bool) surrounds a box, given as left, top, width, height, …"""
     left, top, wide, high = inner[:4]
     rows, columns = frame[top : top + high], frame[:, left : left + wide]
     sides = (rows[:, :left].any(1), rows[:, left + wide :].any(1), columns[:top].any(0), columns[top + high :].any(0))
@@ -214,23 +203,23 @@ def _goes_round(frame: np.ndarray, inner: np.ndarray) -> bool:
 
 
 def _group(parts: np.ndarray, stats: np.ndarray, core: int, barred: np.ndarray, order: np.ndarray) -> list[int]:
-    """The components (counted from 0) that belong to `core`: the strokes of one digit, or pieces of a broken one.
+    """The components (counted from 0) that form one digit with `core`: its other strokes, or fragments of a broken one.
 
-    A piece joins if its gap to what is there already is small against the size of the whole, and smaller still for a
-    small piece: dust lies anywhere, a broken stroke goes on where it stopped.
+    A component joins if its distance to the group is small compared with the group's size, and smaller still for a
+    small component: dust lies anywhere, a broken stroke continues where it stopped.
     """
     area = stats[1:, cv2.CC_STAT_AREA]
     width, height = stats[1:, cv2.CC_STAT_WIDTH], stats[1:, cv2.CC_STAT_HEIGHT]
     group = [int(core)]
     waiting = [i for i in order if i != core and not barred[i] and area[i] >= max(3, 0.01 * area[core])]
     small = [i for i in waiting if max(width[i], height[i]) < 0.2 * max(width[core], height[core])]
-    if len(small) > 12:  # a texture, such as what is left of squared paper
+    if len(small) > 12:  # a texture, such as the remains of squared paper
         waiting = [i for i in waiting if i not in small]
     while waiting:
         inside = _members(parts, len(stats), group)
         left, top, wide, high = cv2.boundingRect(inside.astype(np.uint8))
         size, ink = max(wide, high), area[group].sum()
-        stroke = ink / max(1, size)  # a lower bound of a stroke's width
+        stroke = ink / max(1, size)  # a lower bound of the stroke width
         gaps = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 3)
         joined = []
         for i in waiting:
@@ -252,6 +241,3 @@ def _members(parts: np.ndarray, count: int, group: list[int]) -> np.ndarray:
     chosen = np.zeros(count, bool)
     chosen[1 + np.array(group)] = True
     return chosen[parts]
-
-
-# The shape of strokes -----------------------------------------------------------------------------------------

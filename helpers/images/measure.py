@@ -1,4 +1,4 @@
-"""How a digit is written: its slant, the width of its stroke, its size; and the same digit set upright.
+"""Handwriting measures of a digit (slant, stroke width, size), and deskewing.
 
 Images are uint8 (N, 28, 28), 0 background, 255 ink. Explained in notebooks/05_evaluation.ipynb.
 """
@@ -8,16 +8,19 @@ import numpy as np
 import pandas as pd
 from skimage.morphology import skeletonize
 
-STEEPEST = 1.0  # largest shear that `deskew` takes back: 45 degrees
+STEEPEST = 1.0  # largest shear that `deskew` corrects: 45 degrees
 
 
 def properties(x: np.ndarray) -> pd.DataFrame:
-    """One row an image: slant in degrees (above 0 leans to the right, as / does), stroke_width and size in pixels.
+    """Measures the handwriting in each image.
 
-    The width w of the stroke follows from the ink and the length l of its middle line, both counted in pixels: the line
-    ends half a width before the stroke does, so that ink = w (l + w). The size
-    is the geometric mean of the sides of the box around the ink; MNIST makes the longer one 20 pixels, so that narrow
-    digits are the small ones. A blank image has 0 for all three.
+    The stroke width w follows from the ink and the length l of the skeleton, both in pixels: the skeleton ends w/2
+    before the stroke does, so ink = w (l + w). The size is the geometric mean of the sides of the bounding box; in
+    MNIST the longer one is 20 pixels, so small digits are narrow ones.
+
+    Returns:
+        One row per image, 0 for a blank one: slant in degrees (positive leans to the right, as / does), stroke_width
+        and size in pixels.
     """
     ink = np.asarray(x) / 255
     mask = ink > 0.5
@@ -34,23 +37,23 @@ def properties(x: np.ndarray) -> pd.DataFrame:
 
 
 def deskew(x: np.ndarray) -> np.ndarray:
-    """The images with their slant taken out: rows shifted against each other about the centre of mass, bilinear.
+    """Removes the slant of images (N, H, W) by a bilinear horizontal shear that keeps the centre of mass in place.
 
-    By the second moments of the ink, as LeCun and others describe for their KNN, "Gradient-based learning applied to
-    document recognition", 1998. The centre of mass stays where it is; a blank image stays blank.
+    By the second moments of the ink, as for the KNN in LeCun and others, "Gradient-based learning applied to document
+    recognition", 1998. A blank image stays blank.
     """
     shears = np.clip(_shear(x / 255), -STEEPEST, STEEPEST)
     rows = _centres(x / 255)[0]
     result = np.empty_like(x)
     for i, (shear, row) in enumerate(zip(shears, rows, strict=True)):
-        # Where each output pixel comes from: straight rows, moved by their distance from the centre.
+        # From output to input: each row moves in proportion to its distance from the centre.
         matrix = np.array([[1, -shear, shear * row], [0, 1, 0]])
         result[i] = cv2.warpAffine(x[i], matrix, x.shape[:0:-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     return result
 
 
 def _centres(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column of each image's centre of mass; the middle of the image where there is no ink."""
+    """Row and column of the centre of mass of each image; its middle where there is no ink."""
     total = ink.sum(axis=(1, 2))
     places = (np.arange(side) for side in ink.shape[1:])
     sums = (ink.sum(axis=axis) @ place for axis, place in zip((2, 1), places, strict=True))
@@ -61,7 +64,7 @@ def _centres(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _shear(ink: np.ndarray) -> np.ndarray:
-    """By how many pixels the ink moves to the right for each row that it goes up, (N,): the moments' ratio."""
+    """The shear of each image, (N,): pixels to the right per row upwards, by the ratio of second moments."""
     rows, columns = _centres(ink)
     down = np.arange(ink.shape[1])[None, :, None] - rows[:, None, None]
     right = np.arange(ink.shape[2])[None, None, :] - columns[:, None, None]

@@ -1,10 +1,9 @@
-"""From the picture of a page to its ink: printed lines taken away, the rest in pieces that stand in rows. Knows no model.
+"""From the picture of a page to rows of ink without printed lines. Knows no model.
 
-The steps of helpers/images.py at the scale of a page, where strokes are small and there are many digits: the page is
-flattened to its ink, printed lines go, connected ink becomes pieces, pieces that stand side by side become rows.
-helpers/lines.py reads them. Explained in notebooks/06_custom_image_prediction.ipynb.
-
-A mask is uint8 (H, W), 255 = ink. Lengths are pixels.
+The steps of steps.py and find_digit.py at the scale of a page, where strokes are small and there are many digits:
+subtract the background, remove printed lines, split the ink into connected components, group them into rows, which
+helpers/predict/lines.py reads. A mask is uint8 (H, W), 255 = ink; lengths are in pixels.
+Explained in notebooks/06_custom_image_prediction.ipynb.
 """
 
 from dataclasses import dataclass
@@ -15,29 +14,29 @@ import numpy as np
 
 from helpers.images.steps import along_colour, hysteresis, resize, thin_and_dark, threshold
 
-PIECES = 1000  # so many components, the largest, are looked at: a texture has thousands
+PIECES = 1000  # largest number of components considered: a texture has thousands
 
 
 class Page(NamedTuple):
-    """A page ready for reading: gray ink on 0 (uint8), the level at which ink begins, and its mask without lines."""
+    """A page ready for reading: its grey ink on 0 (uint8), the level at which ink begins, and its mask without lines."""
 
     ink: np.ndarray
     level: float
     mask: np.ndarray
-    lines: np.ndarray  # the printed lines that were taken away: a mask
-    stroke: float  # the typical width of strokes
-    thin: float  # that of the thickest line, 0 without lines
+    lines: np.ndarray  # mask of the printed lines that were removed
+    stroke: float  # typical width of a stroke
+    thin: float  # thickness of the thickest printed line, 0 without lines
 
 
 @dataclass(eq=False)
 class Piece:
-    """A connected part of the ink, or what a cut left of one: where it is and its mask, of its box's size (bool)."""
+    """A connected component, or a fragment of one after cutting: its position and its mask (bool) within its box."""
 
     left: int
     top: int
     mask: np.ndarray
-    whole: int = -1  # which component it was cut from
-    thick: float = 0.0  # the width of its thickest stroke
+    whole: int = -1  # label of the component that it was cut from
+    thick: float = 0.0  # width of its thickest stroke
 
     def __post_init__(self):
         self.height, self.width = self.mask.shape
@@ -48,37 +47,34 @@ class Piece:
 
 @dataclass(eq=False)
 class Row:
-    """Pieces that stand in a row, from left to right, and the line through their middles: y = at + slope · x."""
+    """The pieces of a row from left to right, and the line through their centres: y = at + slope · x."""
 
     pieces: list[Piece]
-    height: float = 0.0
-    at: float = 0.0
-    slope: float = 0.0
 
     def __post_init__(self):
-        """Works out height and line from the pieces; what is much smaller than the others does not count."""
+        """Computes height and line from the pieces, ignoring those much smaller than the others."""
         self.pieces.sort(key=lambda p: p.x)
         self.left, self.right = self.pieces[0].left, max(p.right for p in self.pieces)
-        self.height = typical_height(self.pieces)
+        self.height, self.slope = typical_height(self.pieces), 0.0
         large = [p for p in self.pieces if p.height > 0.6 * self.height]
         x, y = np.array([p.x for p in large]), np.array([p.y for p in large])
         span = np.ptp(x)
         if len(large) > 2 and span > 2 * self.height:
-            far = np.abs(x[:, None] - x) > 0.4 * span  # Theil-Sen: the median of slopes, which strays do not move
+            far = np.abs(x[:, None] - x) > 0.4 * span  # Theil-Sen: the median of slopes is robust to outliers
             slopes = (y[:, None] - y)[far] / (x[:, None] - x)[far]
             self.slope = float(np.clip(np.median(slopes), -0.5, 0.5))
         self.at = float(np.median(y - self.slope * x))
 
     def middle(self, x: float) -> float:
-        """Where in the page digits have their middle at column x."""
+        """The vertical position of the centres of digits at column x."""
         return self.at + self.slope * x
 
 
 # Ink ----------------------------------------------------------------------------------------------------------
 
 
-def to_gray(picture: np.ndarray) -> np.ndarray:
-    """RGB to gray such that coloured ink stays visible, as `to_grayscale`, with detail as fine as a page's strokes."""
+def to_grey(picture: np.ndarray) -> np.ndarray:
+    """As `to_grayscale`, with detail as fine as the strokes of a page."""
     if picture.ndim == 2:
         return picture
     pixels = picture.astype(np.float32)
@@ -86,34 +82,31 @@ def to_gray(picture: np.ndarray) -> np.ndarray:
     return along_colour(picture, detail)
 
 
-def polarity_evidence(gray: np.ndarray) -> float:
-    """How sure it is that the ink is darker than the paper: 1 certainly, -1 certainly brighter.
-
-    As `steps_.polarity_evidence`, with kernels of the size of a page's strokes.
-    """
-    return thin_and_dark(resize(gray, min(640, max(gray.shape))), (5, 9, 15, 25, 41))
+def page_polarity(grey: np.ndarray) -> float:
+    """As `polarity_evidence`, with kernels of the size of a page's strokes."""
+    return thin_and_dark(resize(grey, min(640, max(grey.shape))), (5, 9, 15, 25, 41))
 
 
 def flatten(bright: np.ndarray, side: int, dark_ink: bool) -> np.ndarray:
-    """Takes away what is wider than `side` pixels: paper, shadow, table. Ink is bright, on 0 afterwards."""
+    """Subtracts what is wider than `side` pixels (paper, shadow, table) from bright ink; the background becomes 0."""
     smooth = cv2.GaussianBlur(bright, (0, 0), 0.7)
     background = cv2.morphologyEx(smooth, cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
     background = cv2.dilate(background, np.ones((3, 3), np.uint8)).astype(np.float32)
     ink = smooth - background
-    if dark_ink:  # light multiplies: in the shade the same ink differs less from its paper
+    if dark_ink:  # light multiplies: in the shade, ink differs less from its paper
         ink *= 255 / np.maximum(255 - background, 32)
     return np.clip(np.round(ink), 0, 255).astype(np.uint8)
 
 
-def prepare(gray: np.ndarray, dark_ink: bool) -> Page:
-    """From a gray page to its ink. Raises NoDigit if the page is blank."""
-    bright = 255 - gray if dark_ink else gray
-    side = max(7, int(0.35 * min(gray.shape)))
+def prepare(grey: np.ndarray, dark_ink: bool) -> Page:
+    """The ink of a grey page (H, W). Raises NoDigit if the page is blank."""
+    bright = 255 - grey if dark_ink else grey
+    side = max(7, int(0.35 * min(grey.shape)))
     ink = flatten(bright, side, dark_ink)
     level, floor = threshold(ink)
     stroke = typical_stroke(hysteresis(ink, max(floor, 0.6 * level), level))
     finer = max(7, int(10 * stroke))
-    if finer < 0.7 * side:  # once the strokes are known, narrower shadows can go too
+    if finer < 0.7 * side:  # once the stroke width is known, narrower shadows can be subtracted too
         ink = flatten(bright, finer, dark_ink)
         level, floor = threshold(ink)
     low = max(floor, 0.7 * level)
@@ -123,19 +116,19 @@ def prepare(gray: np.ndarray, dark_ink: bool) -> Page:
     if lines.any() and rest.any():
         stroke = typical_stroke(rest)
         pale, full = (float(np.percentile(ink[part > 0], 75)) for part in (lines, rest))
-        if 1.4 * pale < full:  # lines paler than the ink go without a trace where the level lies between the two
+        if 1.4 * pale < full:  # a level between pale lines and the ink removes the lines without a trace
             low = max(low, (pale + full) / 2)
             strong, gap = hysteresis(ink, low, low), 2 * round(thin) + 3
             across = [cv2.morphologyEx(strong, cv2.MORPH_CLOSE, np.ones(n, np.uint8)) for n in ((gap, 1), (1, gap))]
-            mask = cv2.max(strong, cv2.min(cv2.max(*across), mask))  # a line over the ink leaves a gap in it
+            mask = cv2.max(strong, cv2.min(cv2.max(*across), mask))  # where a line crossed the ink it leaves a gap
         rest, lines, thin = remove_lines(mask, stroke)
     return Page(ink, low, rest, lines, stroke, thin)
 
 
 def typical_stroke(mask: np.ndarray) -> float:
-    """The width of most strokes: twice the median distance from their middle line to the paper, 0 without ink.
+    """The typical stroke width: twice the median distance from the centre line to the paper, 0 without ink.
 
-    Large things at the page's edge, such as a table, do not count where there is something else.
+    Large components at the edge of the page, such as a table, are ignored if there are others.
     """
     parts, stats = cv2.connectedComponentsWithStats(mask, connectivity=8)[1:3]
     depth = cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
@@ -152,17 +145,17 @@ def typical_stroke(mask: np.ndarray) -> float:
 
 
 def remove_lines(mask: np.ndarray, stroke: float) -> tuple[np.ndarray, np.ndarray, float]:
-    """Takes printed lines, boxes and underlines away, of any small slant; `stroke` is the typical width of strokes.
+    """Removes printed lines, boxes and underlines of any small slant; `stroke` is the typical stroke width.
 
-    A line is long, straight and thin: ink whose run across the line is short, found by the probabilistic Hough
-    transform (Matas et al., 2000). Where a stroke crosses it, the run is longer, and stays. Returns the rest and what
-    was taken (masks), and how thick the thickest line is (0 without lines).
+    Lines are long, straight and thin: short vertical runs of ink on a line found by the probabilistic Hough transform
+    (Matas et al., 2000). Where a stroke crosses, the run is longer, and is kept. Returns the remaining and the removed
+    ink (masks), and the thickness of the thickest line (0 without lines).
     """
     found, thickest = np.zeros_like(mask), 0.0
     for turned in (False, True):
         page = np.ascontiguousarray(mask.T) if turned else mask
         lines, thick = _flat_lines(page, stroke)
-        if thick:  # a stroke that is hardly wider than the line goes on beyond it
+        if thick:  # a stroke hardly wider than the line continues on the other side of it
             gap = np.ones((2 * round(thick) + 1, 1), np.uint8)
             lines = cv2.subtract(lines, cv2.morphologyEx(cv2.subtract(page, lines), cv2.MORPH_CLOSE, gap))
         found = cv2.max(found, np.ascontiguousarray(lines.T) if turned else lines)
@@ -171,10 +164,10 @@ def remove_lines(mask: np.ndarray, stroke: float) -> tuple[np.ndarray, np.ndarra
 
 
 def _flat_lines(page: np.ndarray, stroke: float) -> tuple[np.ndarray, float]:
-    """The long straight thin lines across a mask, as a mask, and the thickness of the thickest."""
+    """The mask of the long, straight, thin, nearly horizontal lines, and the thickness of the thickest."""
     runs = _runs(page)
     thin = np.where((runs > 0) & (runs <= 1.5 * stroke + 1), 255, 0).astype(np.uint8)
-    # Short runs that lie side by side: a slanting line is a staircase of them, so it is made thicker first.
+    # A slanting line is a staircase of short runs, so it is dilated first.
     thicker = cv2.dilate(thin, np.ones((3, 1), np.uint8))
     long = cv2.morphologyEx(thicker, cv2.MORPH_OPEN, np.ones((1, max(5, round(3 * stroke))), np.uint8))
     least = max(0.08 * page.shape[1], 18 * stroke)
@@ -188,7 +181,7 @@ def _flat_lines(page: np.ndarray, stroke: float) -> tuple[np.ndarray, float]:
         crossed = runs[y, x]
         thick = float(np.percentile(crossed[crossed > 0], 30)) if crossed.any() else 1.0
         thickest = max(thickest, thick)
-        # A line goes on a little beyond where it was found, up to the stroke that hid its end.
+        # A line is extended a little, up to the stroke that may hide its end.
         on = 8 * stroke / max(1, abs(x2 - x1))
         ends = [(round(x1 - on * (x2 - x1)), round(y1 - on * (y2 - y1)))]
         ends += [(round(x2 + on * (x2 - x1)), round(y2 + on * (y2 - y1)))]
@@ -197,7 +190,7 @@ def _flat_lines(page: np.ndarray, stroke: float) -> tuple[np.ndarray, float]:
 
 
 def _in_line(lines: np.ndarray, least: float, near: float) -> np.ndarray:
-    """The flat lines (N, 4) of at least `least` pixels, and the shorter ones that go on where one of those stops."""
+    """The nearly horizontal lines (N, 4) of at least `least` pixels, and the shorter ones in line with one of them."""
     x1, y1, x2, y2 = lines.T
     flat = np.abs(y2 - y1) < 0.3 * np.abs(x2 - x1)
     seeds = flat & (np.hypot(x2 - x1, y2 - y1) >= least)
@@ -209,7 +202,7 @@ def _in_line(lines: np.ndarray, least: float, near: float) -> np.ndarray:
 
 
 def _runs(page: np.ndarray) -> np.ndarray:
-    """For each pixel of ink the length of the vertical run it lies in, int32; 0 on paper."""
+    """The length of the vertical run of ink through each pixel: int32 (H, W), 0 on paper."""
     height = len(page)
     rows = np.arange(height, dtype=np.int32)[:, None]
     above = np.maximum.accumulate(np.where(page == 0, rows, -1), axis=0)
@@ -221,7 +214,7 @@ def _runs(page: np.ndarray) -> np.ndarray:
 
 
 def find_pieces(page: Page) -> list[Piece]:
-    """The components of a page that may be digits or parts of them, in any order."""
+    """The components of a page that may be digits or parts of digits, in no particular order."""
     count, parts, stats, _ = cv2.connectedComponentsWithStats(page.mask, connectivity=8)
     depth = cv2.distanceTransform(np.pad(page.mask, 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
     beside = cv2.dilate(page.lines, np.ones((5, 5), np.uint8))
@@ -234,9 +227,9 @@ def find_pieces(page: Page) -> list[Piece]:
         box = np.s_[top : top + high, left : left + wide]
         mask = parts[box] == part
         thick = 2 * float(depth[box][mask].max())
-        # What is left of a line is as thin as it.
+        # The remains of a line are as thin as the line.
         remnant = thick < min(1.7 * page.thin + 1, 0.7 * page.stroke) and beside[box][mask].any()
-        # A stroke may end at the edge; a table or another page lies along it, or round a corner.
+        # A stroke may end at the edge; a table or another page lies along it, or around a corner.
         size, along, touched = max(wide, high), contact[:, part].max(), np.count_nonzero(contact[:, part])
         lies_along = along > 0.5 * size
         heavy = thick > 1.7 * page.stroke or size > 0.25 * min(page.mask.shape)
@@ -247,7 +240,7 @@ def find_pieces(page: Page) -> list[Piece]:
 
 
 def typical_height(pieces: list[Piece]) -> float:
-    """The height of most of the ink: the median of the pieces' heights, each counted by its ink; 0 without pieces."""
+    """The median height of the pieces, weighted by their ink; 0 without pieces."""
     if not pieces:
         return 0.0
     order = sorted(pieces, key=lambda p: p.height)
@@ -256,7 +249,7 @@ def typical_height(pieces: list[Piece]) -> float:
 
 
 def find_rows(pieces: list[Piece]) -> list[Row]:
-    """Pieces grouped into rows, from top to bottom; a row may slant. Small pieces go where they lie."""
+    """Groups pieces into rows, from top to bottom; rows may slant. Small pieces join the row that they lie in."""
     typical = typical_height(pieces)
     chains: list[list[Piece]] = []
     for piece in sorted((p for p in pieces if p.height > 0.3 * typical), key=lambda p: p.x):
@@ -272,7 +265,7 @@ def find_rows(pieces: list[Piece]) -> list[Row]:
         else:
             best.append(piece)
     rows = _merge([Row(chain) for chain in chains])
-    # A comma is no row of its own.
+    # A comma is not a row.
     rows = [row for row in rows if row.height > (0.3 if len(row.pieces) > 1 else 0.55) * typical]
     taken = {id(piece) for row in rows for piece in row.pieces}
     small: list[list[Piece]] = [[] for _ in rows]
@@ -289,14 +282,14 @@ def find_rows(pieces: list[Piece]) -> list[Row]:
 
 
 def _merge(rows: list[Row]) -> list[Row]:
-    """Rows that go on in each other made one, the longest first."""
+    """Merges rows that continue each other, longest first."""
     merged: list[Row] = []
     for row in sorted(rows, key=lambda row: -len(row.pieces)):
         for i, other in enumerate(merged):
             size, at = max(row.height, other.height), (row.left + row.right) / 2
             off = abs(row.middle(at) - other.middle(at))
             apart = max(row.left - other.right, other.left - row.right)
-            strays = 0.45 if len(row.pieces) > 2 else 0.6  # rows lie a digit's height apart at least
+            strays = 0.45 if len(row.pieces) > 2 else 0.6  # rows are at least the height of a digit apart
             if off < strays * size and apart < 12 * size and min(row.height, other.height) > 0.4 * size:
                 merged[i] = Row(other.pieces + row.pieces)
                 break
@@ -306,7 +299,7 @@ def _merge(rows: list[Row]) -> list[Row]:
 
 
 def _in_order(rows: list[Row]) -> list[Row]:
-    """Rows from top to bottom, seen along their common slope."""
+    """Sorts rows from top to bottom, perpendicular to their mean slope."""
     if not rows:
         return rows
     slope = float(np.average([row.slope for row in rows], weights=[len(row.pieces) for row in rows]))

@@ -1,4 +1,4 @@
-"""The shape of strokes in a mask: how wide they are, and how plausible a digit they make.
+"""The shape of strokes in a mask: their width, and how plausible a digit they form.
 
 A mask is uint8 (H, W), 255 = ink. Explained in notebooks/06_custom_image_prediction.ipynb.
 """
@@ -8,23 +8,21 @@ import numpy as np
 
 from helpers.errors import NoDigit
 
+PINHOLE = 0.001  # largest area of a hole that a pencil left in a stroke, as a share of the longest side squared
 
-def crop(picture: np.ndarray, margin: int = 0) -> np.ndarray:
-    """Cuts a mask or a gray picture on black down to the box of its ink plus `margin` pixels.
 
-    Raises NoDigit if there is no ink.
-    """
+def crop(picture: np.ndarray) -> np.ndarray:
+    """Crops a picture, uint8 (H, W) on black, to the bounding box of its ink. Raises NoDigit if there is none."""
     if not picture.any():
         raise NoDigit("No ink was found: the picture is blank.")
     left, top, width, height = cv2.boundingRect(picture)
-    cut = picture[top : top + height, left : left + width]
-    return np.pad(cut, margin) if margin else cut
+    return picture[top : top + height, left : left + width]
 
 
 def stroke_width(mask: np.ndarray) -> float:
-    """The typical width of the strokes in pixels: twice the median distance from their middle line to the edge.
+    """The typical width of the strokes in pixels: twice the median distance from their centre line to the edge.
 
-    The median by ink, not by length: what is left of a printed rule may be longer than the digit, but holds less.
+    The median is weighted by ink, since the remains of a printed rule may be longer than the digit but hold less.
     """
     depths = np.sort(_middle(mask))
     if not depths.size:
@@ -34,26 +32,25 @@ def stroke_width(mask: np.ndarray) -> float:
 
 
 def unevenness(mask: np.ndarray) -> float:
-    """How much the strokes' width varies: standard deviation over mean along their middle line.
+    """The coefficient of variation (standard deviation / mean) of the stroke width along the centre line.
 
-    About 0.1 for a pen, up to 0.5 for a brush; shadows, pages and the paper inside a digit have more.
+    About 0.1 for a pen, up to 0.5 for a brush, more for shadows, pages and the paper inside a digit.
     """
     depths = _middle(mask)
     return float(depths.std() / depths.mean()) if depths.size else 0.0
 
 
 def _middle(mask: np.ndarray) -> np.ndarray:
-    """The distances to the edge, in pixels, along the strokes' middle line: where they are largest, locally."""
+    """The distances to the edge, in pixels, along the centre line of the strokes, where they have a local maximum."""
     depth = cv2.distanceTransform(pad(mask), cv2.DIST_L2, 5)
     return depth[(depth >= cv2.dilate(depth, np.ones((3, 3), np.uint8))) & (depth > 0)]
 
 
 def normalise_stroke(mask: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Brings strokes thinner than `low` or wider than `high` pixels to that width: dilates or erodes the mask.
+    """Dilates or erodes a mask whose strokes are thinner than `low` or wider than `high` pixels to that width.
 
-    A thin pen shrunk to 20×20 pixels would fade to gray dust; a marker would fill its loops. The width counts in a
-    digit of the mask's size: growing makes the digit larger too, so it has to grow a little more. A loop is not
-    filled and a stroke is not broken: where one would be, the width changes less.
+    Shrunk to 20×20 pixels, a thin pen would fade to grey and a marker fill its loops. The width is relative to the size
+    of the digit, which a dilation enlarges too. Where a loop would close or a stroke break, the width changes less.
     """
     width, size = stroke_width(mask), max(mask.shape)
     if width == 0 or low <= width <= high:
@@ -78,11 +75,10 @@ def normalise_stroke(mask: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def implausibility(mask: np.ndarray) -> float:
-    """How little a cropped mask looks like a digit: 0 where nothing speaks against it, 1 for each
-    thing that does, a half for being a block, as a marker's 8 may be.
+    """Evidence against a cropped mask being a digit: 0 for none, plus 1 per violation, 0.5 for a solid block.
 
-    A digit has at most two loops (three with a slash through its zero), is not much wider than high, and does
-    not fill the sides of its box as a page or a frame does.
+    A digit has at most two loops (three with a slash through its zero), is not much wider than high, and does not fill
+    the sides of its bounding box as a page or a frame does. A block may still be an 8 drawn with a marker.
     """
     height, width = mask.shape
     loops = _count(255 - pad(mask)) - 2  # neither the ink nor what surrounds it
@@ -93,23 +89,23 @@ def implausibility(mask: np.ndarray) -> float:
     return (loops > 3) + (width > 2.5 * height) + 0.5 * block + page
 
 
-def fill_pinholes(mask: np.ndarray, largest: float = 0.001) -> np.ndarray:
-    """Fills holes of at most `largest` of the mask's longest side squared: paper that a pencil missed, no loops."""
+def fill_pinholes(mask: np.ndarray) -> np.ndarray:
+    """Fills the holes of a mask that are too small to be loops."""
     count, parts, stats, _ = cv2.connectedComponentsWithStats(255 - mask, connectivity=4)
-    small = stats[:, cv2.CC_STAT_AREA] <= largest * max(mask.shape) ** 2
+    small = stats[:, cv2.CC_STAT_AREA] <= PINHOLE * max(mask.shape) ** 2
     small[0] = False  # the ink
     if not small.any():
         return mask
     edges = np.unique(np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]]))
-    small[edges] = False  # a bay at the edge is no hole
+    small[edges] = False  # a bay at the edge is not a hole
     return np.where(small[parts], 255, mask).astype(np.uint8)
 
 
 def pad(mask: np.ndarray) -> np.ndarray:
-    """The mask with one pixel of paper round it."""
+    """The mask padded with one pixel of paper on each side."""
     return cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
 
 
 def _count(mask: np.ndarray) -> int:
-    """The number of connected components, paper included."""
+    """The number of connected components, including the paper."""
     return cv2.connectedComponents(mask, connectivity=8)[0]

@@ -29,9 +29,9 @@ from helpers.images.page import (
     Row,
     find_pieces,
     find_rows,
-    polarity_evidence,
+    page_polarity,
     prepare,
-    to_gray,
+    to_grey,
     typical_height,
 )
 from helpers.images.steps import Steps, check_picture, resize
@@ -154,8 +154,8 @@ def annotate(picture: np.ndarray, characters: list[Character]) -> np.ndarray:
 def find(picture: np.ndarray, judge: Judge) -> Found:
     """Reads a picture by its plausible polarities, the ink in the page brought to a good size. Raises NoDigit."""
     longest = max(picture.shape[:2])
-    gray = to_gray(resize(picture, min(WORK, 3 * longest)))
-    evidence = polarity_evidence(gray)
+    gray = to_grey(resize(picture, min(WORK, 3 * longest)))
+    evidence = page_polarity(gray)
     found, refusal = [], None
     for dark_ink in (evidence > 0, evidence <= 0):
         if found and abs(evidence) > DOUBT:
@@ -165,7 +165,7 @@ def find(picture: np.ndarray, judge: Judge) -> Found:
             size = typical_height([piece for row in rows for piece in row.pieces]) or HEIGHT
             if not SIZES[0] <= size <= SIZES[1]:
                 wanted = min(round(max(gray.shape) * HEIGHT / size), MOST, 4 * longest)
-                page, rows = _rows(to_gray(resize(picture, wanted)), dark_ink)
+                page, rows = _rows(to_grey(resize(picture, wanted)), dark_ink)
             found.append(_recognise(page, rows, longest / max(page.mask.shape), judge))
         except NoDigit as error:
             refusal = refusal or error
@@ -490,7 +490,7 @@ def _crowded(steps: Steps) -> bool:
     if mask.shape != work.shape[:2]:  # the digit was looked at from near, so its neighbours are out of sight
         dark_ink = not np.array_equal(steps["grayscale"], steps["ink bright"])
         try:
-            mask = prepare(to_gray(work), dark_ink).mask
+            mask = prepare(to_grey(work), dark_ink).mask
         except NoDigit:
             return False
     left, top, wide, high, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)[2][1:].T
