@@ -1,0 +1,302 @@
+"""Where work runs: in processes of this machine or, with `--scheduler`, on the workers of a Dask cluster.
+
+A training always gets a Python process of its own with a fixed number of threads, so that its result does not depend
+on where it ran. Dask is imported only where a scheduler is named.
+"""
+
+import argparse
+import contextlib
+import functools
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from helpers import paths
+from helpers.console import quiet_stderr
+from helpers.errors import UserError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+CONNECT = 12  # seconds within which a scheduler must answer
+TRIES = 3  # for a training whose process dies, perhaps for lack of memory
+PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "ai-edge-litert")  # their versions decide results
+THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")  # read by TensorFlow's import
+GOES_ON = "the same command goes on from here"
+
+
+class Died(RuntimeError):
+    """The process of a training ended without an answer."""
+
+
+def add_scheduler_option(parser: argparse.ArgumentParser) -> None:
+    """Adds `--scheduler`; its default is Dask's own variable DASK_SCHEDULER_ADDRESS, else None."""
+    text = "run on a Dask cluster: tcp://HOST:PORT, tls://HOST:PORT or a scheduler file (DASK_SCHEDULER_ADDRESS)"
+    default = os.environ.get("DASK_SCHEDULER_ADDRESS") or None
+    parser.add_argument("--scheduler", metavar="ADDRESS", default=default, help=text)
+
+
+def patience() -> float:
+    """Seconds without any worker after which a run ends: 60, or what the variable PATIENCE says."""
+    text = os.environ.get("PATIENCE") or "60"
+    if not text.replace(".", "", 1).isdecimal() or not float(text):
+        raise UserError(f"PATIENCE = {text!r} must be a number of seconds above 0.")
+    return float(text)
+
+
+@contextlib.contextmanager
+def cluster(scheduler: str) -> Iterator["Client"]:
+    """A Dask client of the scheduler at an address or in a scheduler file, all of whose workers agree with this process.
+
+    Raises UserError in one sentence: if no scheduler answers within 30 s, if it has no worker for `patience()`
+    seconds, if a worker has other versions of a package, of this project or of MNIST, if the scheduler goes away.
+    """
+    longest = patience()
+    try:
+        from dask import config
+        from distributed import Client
+    except ImportError as error:
+        raise UserError("--scheduler needs Dask: pip install distributed.") from error
+    for name in ("distributed", "distributed.client"):  # what they would print arrives here as an exception
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    warnings.filterwarnings("ignore", module=r"distributed\.client")  # of other versions, which are refused below
+    config.set({"distributed.admin.large-graph-warning-threshold": "1GB"})
+    try:
+        file = Path(scheduler)
+        address = json.loads(file.read_text(encoding="utf-8"))["address"] if file.is_file() else scheduler
+        client = Client(address, timeout=CONNECT, set_as_default=False)
+    except Exception as error:  # whatever listens there may be no scheduler
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"There is no Dask scheduler to be used at {scheduler} ({reason}).") from error
+    try:
+        try:
+            client.wait_for_workers(1, timeout=longest)
+        except TimeoutError as error:
+            raise UserError(f"The scheduler {scheduler} had no worker for {longest:g} s: start some.") from error
+        for worker, theirs in client.run(identity, on_error="return").items():
+            _compare(worker, theirs, identity())
+        yield client
+    except (OSError, CancelledError) as error:  # OSError: among others Dask's CommClosedError
+        if client.status == "running" and isinstance(error, OSError):
+            raise
+        raise UserError(f"The scheduler {scheduler} is gone; {GOES_ON}.") from error
+    finally:
+        client.close(timeout=5)
+
+
+@functools.cache
+def identity() -> dict[str, str | None]:
+    """What must agree for results to agree: versions of packages, digests of this project's code and of MNIST."""
+    found = {"Python": ".".join(map(str, sys.version_info[:2]))} | dict.fromkeys(PACKAGES)
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    code = hashlib.sha256()
+    for room in ("helpers", "tools", "benchmarks"):
+        for file in sorted((paths.ROOT / room).rglob("*.py")):
+            code.update(file.read_text(encoding="utf-8").encode())  # as text: line endings may differ
+    mnist = paths.DATA / "mnist.npz"
+    digest = hashlib.sha256(mnist.read_bytes()).hexdigest()[:8] if mnist.is_file() else None
+    return found | {"this project": code.hexdigest()[:8], "data/mnist.npz": digest}
+
+
+def _compare(worker: str, theirs: dict | Exception, mine: dict) -> None:
+    """Raises UserError if a worker differs from the client in what decides results, or cannot even tell."""
+    if isinstance(theirs, Exception):
+        theirs = {"Python": f"without this project ({theirs})"}
+    for name, value in mine.items():
+        if theirs.get(name) != value:
+            raise UserError(
+                f"Worker {worker} has {name} {theirs.get(name)}, and this command {value}: "
+                "use the same checkout and the same constraints.txt on all machines."
+            )
+
+
+def _verified(mine: dict, function: Callable, *args):
+    """function(*args) in a worker, which may have joined after the client asked all others."""
+    from distributed import get_worker
+
+    _compare(get_worker().address, identity(), mine)
+    return function(*args)
+
+
+def stream(
+    client: "Client", function: Callable, items: Iterable, ahead: int = 3, retries: int = 2
+) -> Iterator[tuple[object, Future]]:
+    """(item, future) of function(item) for all items, as they finish; `ahead` of them a thread are under way, no more.
+
+    `function` must live in a module that workers can import, not in `__main__`. Dask tries an item again when its
+    worker dies, and `retries` times when the function raises. Raises UserError if there is no worker for `patience()`
+    seconds, or if one that joins later differs from this process.
+    """
+    executor = client.get_executor(pure=False, retries=retries)
+    task = functools.partial(_verified, identity(), function)
+    try:
+        yield from _as_finished(lambda item: executor.submit(task, item), items, *_limits(client, ahead))
+    finally:
+        executor.shutdown(wait=False)
+
+
+def _limits(client: "Client", ahead: int) -> tuple[Callable, Callable]:
+    """How many items a cluster takes now, and a function that waits for the first futures that are done."""
+    longest = patience()
+
+    def room():
+        return ahead * max(1, sum(client.nthreads().values()))
+
+    def first_done(running):
+        seen = time.monotonic()
+        while True:
+            done, _ = wait(running, timeout=2, return_when=FIRST_COMPLETED)
+            if any(future.cancelled() for future in done) or client.status != "running":
+                raise CancelledError
+            if done:
+                return done
+            if client.nthreads():
+                seen = time.monotonic()
+            elif time.monotonic() - seen > longest:
+                raise UserError(f"No worker was there for {longest:g} s: start some; {GOES_ON}.")
+
+    return room, first_done
+
+
+def _as_finished(submit: Callable, items: Iterable, room: Callable, first_done: Callable) -> Iterator:
+    """(item, future) of each item that `submit` takes, at most `room()` at a time."""
+    running, tries, items, ended = {}, Counter(), iter(items), False
+    while True:
+        for _ in range(0 if ended else room() - len(running)):
+            item = next(items, running)  # no item can be `running`
+            ended = item is running
+            if ended or item is None:
+                break
+            running[submit(item)] = item
+        if not running:
+            return
+        for future in first_done(running):
+            item = running.pop(future)
+            tries[id(item)] += 1
+            if isinstance(future.exception(), Died) and tries[id(item)] < TRIES:
+                running[submit(item)] = item
+            else:
+                yield item, future
+
+
+def trainings(
+    function: Callable,
+    items: Iterable,
+    scheduler: str | None = None,
+    workers: int = 1,
+    threads: int = 1,
+    data: tuple = (),
+) -> Iterator[tuple[object, Future]]:
+    """(item, future) of function(item, *data) for all items as they end, each in a process of its own (`fresh`).
+
+    `workers` of them at a time run on this machine, or as many as the cluster of `scheduler` has threads. One whose
+    process dies is tried again, TRIES times in all. `data` go to each worker of a cluster once. An item of None, from
+    a generator, means that the next one depends on a result still awaited. Raises UserError as `stream` does.
+    """
+    import cloudpickle
+
+    def call(item):  # opened by the child alone: a Dask worker must not import TensorFlow
+        return cloudpickle.dumps((function, (item,)))
+
+    if scheduler:
+        with cluster(scheduler) as client:
+            executor, mine = client.get_executor(pure=False), identity()
+            # A task of its own, not scattered: should the only worker that holds it die, it is made anew.
+            held = client.submit(tuple, data, pure=False)
+            yield from _as_finished(
+                lambda item: executor.submit(_verified, mine, _in_child, call(item), threads, held),
+                items,
+                *_limits(client, ahead=1),
+            )
+        return
+    children, futures, executor = [], [], ThreadPoolExecutor(workers)
+
+    def submit(item):
+        futures.append(executor.submit(_in_child, call(item), threads, data, children))
+        return futures[-1]
+
+    try:
+        yield from _as_finished(
+            submit, items, lambda: workers, lambda running: wait(running, return_when=FIRST_COMPLETED).done
+        )
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+        while wait(futures, timeout=0.1).not_done:
+            for child in children:
+                child.kill()
+
+
+def fresh(function: Callable, *args, threads: int = 1):
+    """function(*args) in a Python process of its own with a fixed number of threads, which ends with this one.
+
+    Keras draws initial values from Python's `random`, from which the event loop of a Dask worker draws too (at each
+    heartbeat): in its process no seed would be repeatable. What the function raises is raised here, as RuntimeError
+    if its type belongs to another package; so is RuntimeError if the process dies.
+    """
+    import cloudpickle
+
+    return _in_child(cloudpickle.dumps((function, args)), threads)
+
+
+def _in_child(call: bytes, threads: int, data: tuple = (), children: list | None = None):
+    path = os.pathsep.join(filter(None, [str(paths.ROOT), os.environ.get("PYTHONPATH")]))
+    answer = b""
+    with contextlib.suppress(BrokenPipeError):
+        # Not by multiprocessing, which Dask's workers may not use. Ctrl-C is for this process, which ends the child.
+        with subprocess.Popen(
+            [sys.executable, "-c", "from helpers.pool import _child; _child()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | dict.fromkeys(THREADS, str(threads)) | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
+            start_new_session=True,
+        ) as child:
+            if children is not None:
+                children.append(child)
+            try:
+                child.stdin.write(call)
+                pickle.dump(data, child.stdin)
+                child.stdin.flush()  # and stays open: its end tells the child that its parent is gone
+                answer = child.stdout.read()
+            finally:
+                child.kill()
+    try:
+        value, error = pickle.loads(answer)
+    except (EOFError, pickle.UnpicklingError):
+        raise Died("the process of a training died, perhaps for lack of memory") from None
+    if error is not None:
+        raise error
+    return value
+
+
+def _child() -> None:
+    """The child's side."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what the function prints is no answer
+    with quiet_stderr():  # TensorFlow greets while it is imported
+        function, args = pickle.load(sys.stdin.buffer)
+    data = pickle.load(sys.stdin.buffer)
+    threading.Thread(target=lambda: (sys.stdin.buffer.read(), os._exit(1)), daemon=True).start()
+    value = error = None
+    try:
+        value = function(*args, *data)
+    except Exception as raised:
+        known = type(raised).__module__ in ("builtins", UserError.__module__)  # others may not survive the way back
+        error = raised if known else RuntimeError(f"{type(raised).__name__}: {raised}")
+    pickle.dump((value, error), answers)
+    answers.close()
+    os._exit(0)  # at once: TensorFlow takes its time, and the parent has the answer
