@@ -291,3 +291,16 @@ def test_subset_keeps_proportions_and_pairs(mnist):
 def test_subset_of_everything_is_everything(arrays):
     x, y = data.subset(arrays["x_train"], arrays["y_train"], 1000)
     assert np.array_equal(x, arrays["x_train"]) and np.array_equal(y, arrays["y_train"])
+
+
+def test_to_input():
+    x = np.array([0, 51, 255], np.uint8).repeat(784).reshape(3, 28, 28)
+    result = data.to_input(x)
+    assert result.shape == (3, 28, 28, 1) and result.dtype == np.float32
+    assert result[:, 0, 0, 0].tolist() == pytest.approx([0, 0.2, 1])
+
+
+@pytest.mark.parametrize("bad", [np.zeros((2, 28, 28)), np.zeros((28, 28), np.uint8), np.zeros((1, 32, 32), np.uint8)])
+def test_to_input_refuses(bad):
+    with pytest.raises(UserError, match="uint8 of shape"):
+        data.to_input(bad)

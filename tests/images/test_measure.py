@@ -1,4 +1,4 @@
-"""helpers.writing: measures of drawings that are known, and digits set upright."""
+"""helpers.images.measure: measures of drawings that are known, and digits set upright."""
 
 import cv2
 import numpy as np
