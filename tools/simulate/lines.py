@@ -1,45 +1,32 @@
-"""SIMULATED photographs of lines and pages of handwritten digits, with what they say. Used by benchmarks/lines.py.
+"""SIMULATED photographs of lines and pages of handwritten digits, with the text of each.
 
-    python data/make_lines.py          makes the few that are in data/samples/; a second
-
-Nobody photographed these. Digits come from MNIST's TEST part only (from the training part where weights are fitted),
-traced and drawn as in make_samples.py, and are set in rows as people set them: postcodes, dates, amounts, telephone
-numbers, forms, pages. Figures on simulated pictures say which condition hurts, not how well real photographs are read.
+Nobody photographed these. Images of MNIST's TEST part (of its training part where weights are fitted) are traced and
+set in rows as people set them: postcodes, dates, amounts, telephone numbers, forms, pages. Figures on simulated
+pictures say which condition hurts, not how well real photographs are read. Used by benchmarks/lines.py.
 """
 
-import csv
 import functools
-import sys
+import re
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-HERE = Path(__file__).resolve().parent
-for folder in (HERE, HERE.parent):  # run from anywhere, neither need be on the path
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))
-
-import make_samples  # noqa: E402
-
-from helpers import data  # noqa: E402
-
-SEED = 2024
-SAMPLES = ("postcode", "amount", "touching", "form", "photo", "page")
-LARGEST = 900  # longest side of a sample in pixels
+from helpers import data
+from tools.simulate.scene import TABLES, clouds, compress, sometimes, trace
 
 
 @dataclass(frozen=True)
 class Look:
-    """What a picture shows. Colours are RGB, 0..255; lengths are fractions of a digit's height, unless said otherwise.
+    """What a picture shows. Colours are RGB, 0..255; lengths are fractions of a digit's height unless stated otherwise.
 
-    `says` is what kind of text is written, `rows` how many rows at most. `digit` is a digit's height in pixels and
-    `vary` by how much sizes differ. `gap` is the space between digits, `touch` the share of neighbours that touch or
-    overlap. `slope` is how much a row climbs, `wave` how much digits stray from it, `lean` how far all digits slant.
-    `shadow`, `gradient` are the light lost, 0..1. `paper_kind` is lines, squares (of side `square`), boxes, combs, box, underline or "".
-    `perspective` moves the corners by that share of the picture; `table` shows what the paper lies on. `quality` 0 is
-    no JPEG losses. `label` prints a word before each row, as forms do. `part` of MNIST is where the digits come from. A `tight` picture is cut out along its ink.
+    `says` is the kind of text, `part` the part of MNIST that its digits come from, `rows` the maximum number of rows;
+    `label` prints a word before each row, as forms do. `digit` is a digit's height in pixels, `vary` how much heights
+    differ. `gap` is the space between digits, `touch` the share of neighbours that touch or overlap. `slope` is how much
+    a row climbs, `wave` how far digits stray from it, `lean` how much all digits slant. `paper_kind` is lines, squares
+    (of side `square`), boxes, combs, box, underline or "". `gradient` and `shadow` are the light lost, 0..1.
+    `perspective` moves the corners by that share of the picture; `table` shows what the paper lies on. A `tight` picture
+    is cropped to its ink. `quality` 0 means no JPEG losses.
     """
 
     says: str = "digits"
@@ -124,21 +111,19 @@ CONDITIONS = {
         "page", rows=10, digit=70, touch=0.08, shadow=0.35, perspective=0.05, table=True, margin=1.5, paper_kind="lines"
     ),
     "photo": Look("any", rows=3, shadow=0.35, perspective=0.06, table=True, margin=2.0, touch=0.08, noise=5.0),
-    "mixed": Look(),  # drawn anew for each picture, see `_mixed`
+    "mixed": Look(),  # every picture has a look of its own, see `_mixed`
 }
 
 
 def simulate(condition: str, rng: np.random.Generator, part: str = "test") -> tuple[np.ndarray, str]:
-    """A simulated photograph and the digits in it: uint8 RGB (H, W, 3), and their rows with a space between rows.
+    """A simulated photograph, uint8 RGB (H, W, 3), and the digits in it, with a space between rows.
 
-    `condition` is a key of CONDITIONS, `rng` the source of all chance, `part` "test" or "train".
+    `condition` is a key of CONDITIONS, `part` "test" or "train"; all randomness comes from `rng`.
     """
     look = _mixed(rng) if condition == "mixed" else CONDITIONS[condition]
     look = replace(look, lean=rng.normal(-0.1, look.lean), digit=look.digit * rng.uniform(0.85, 1.2), part=part)
-    rows = [
-        _text(look.says, rng)
-        for _ in range(look.rows if look.rows < 3 else rng.integers(look.rows // 2, look.rows) + 1)
-    ]
+    count = look.rows if look.rows < 3 else rng.integers(look.rows // 2, look.rows) + 1
+    rows = [_text(look.says, rng) for _ in range(count)]
     lines = [_row(text, look, rng) for text in rows]
     ink, printed = _set(lines, look, rng)
     if look.tight:
@@ -152,25 +137,21 @@ def simulate(condition: str, rng: np.random.Generator, part: str = "test") -> tu
 
 
 def _mixed(rng: np.random.Generator) -> Look:
-    """A look drawn at random: each trouble is there in some pictures, and they come together as they may."""
-
-    def sometimes(share, value, otherwise):
-        return value if rng.random() < share else otherwise
-
-    paper = np.array(sometimes(0.5, (240, 240, 236), rng.uniform(150, 250, 3)))
+    """A random look: each difficulty occurs in some pictures, in any combination."""
+    paper = np.array(sometimes(rng, 0.5, (240, 240, 236), rng.uniform(150, 250, 3)))
     ink = paper * rng.uniform(0.05, 0.55) + rng.uniform(-25, 25, 3)
     rule = paper * rng.uniform(0.3, 0.9)
     if rng.random() < 0.2:
         ink, paper, rule = paper, ink, 0.7 * ink + 0.3 * paper
-    kind = sometimes(0.5, str(rng.choice(["lines", "squares", "boxes", "combs", "box", "underline"])), "")
+    kind = sometimes(rng, 0.5, str(rng.choice(["lines", "squares", "boxes", "combs", "box", "underline"])), "")
     return Look(
         says="any",
         rows=int(rng.choice([1, 1, 2, 4, 7])),
         digit=float(np.exp(rng.uniform(np.log(28), np.log(150)))),
         vary=rng.uniform(0.05, 0.3),
         gap=0.6 if kind in ("boxes", "combs") else rng.uniform(0.1, 0.5),
-        touch=sometimes(0.4, 0.15, 0.0),
-        slope=sometimes(0.4, 0.08, 0.01),
+        touch=sometimes(rng, 0.4, 0.15, 0.0),
+        slope=sometimes(rng, 0.4, 0.08, 0.01),
         wave=rng.uniform(0.02, 0.12),
         lean=0.12,
         pen=float(np.exp(rng.uniform(np.log(0.04), np.log(0.16)))),
@@ -178,11 +159,11 @@ def _mixed(rng: np.random.Generator) -> Look:
         paper=tuple(paper.clip(5, 250)),
         rule=tuple(rule.clip(5, 250)),
         paper_kind=kind,
-        grain=sometimes(0.3, 0.4, 0.05),
+        grain=sometimes(rng, 0.3, 0.4, 0.05),
         texture=rng.uniform(0, 6),
         gradient=rng.uniform(0, 0.5),
-        shadow=sometimes(0.3, rng.uniform(0.2, 0.6), 0.0),
-        perspective=sometimes(0.4, 0.06, 0.0),
+        shadow=sometimes(rng, 0.3, rng.uniform(0.2, 0.6), 0.0),
+        perspective=sometimes(rng, 0.4, 0.06, 0.0),
         table=bool(rng.random() < 0.3),
         margin=rng.uniform(0.1, 2),
         label=bool(rng.random() < 0.2),
@@ -194,45 +175,34 @@ def _mixed(rng: np.random.Generator) -> Look:
 
 # What is written ----------------------------------------------------------------------------------------------
 
+# A number stands for so many random digits, a `_` for two to four letters that do not resemble digits.
+FORMS = {
+    "postcode": ("5",),
+    "telephone": ("(3) 3-4", "+2 3 6", "4/6", "3-4", "2 2 2 2"),
+    "amount": ("€ 3,2", "$2.2", "£1,3.2", "2'3.2", "4,2 €", "3.-"),
+    "letters": ("_ 4", "3 _", "_-5"),
+}
+ANY = ("digits", "postcode", "telephone", "amount", "date")
+
 
 def _text(says: str, rng: np.random.Generator) -> str:
     """A row's text: digits, and the signs . , - / : ( ) + ' and space, $ € £, or letters that resemble no digit."""
 
-    def d(count):
-        return "".join(str(n) for n in rng.integers(0, 10, count))
+    def fill(form: str) -> str:
+        return re.sub(r"\d+", lambda count: "".join(str(n) for n in rng.integers(0, 10, int(count[0]))), form)
 
     if says == "any":
-        says = str(rng.choice(["digits", "postcode", "telephone", "amount", "date"]))
-    if says == "postcode":
-        return d(5)
+        says = str(rng.choice(ANY))
+    if says == "digits":
+        return fill(str(rng.integers(4, 10)))
     if says == "page":
-        return d(int(rng.integers(9, 13)))
-    if says == "telephone":
-        forms = (
-            f"({d(3)}) {d(3)}-{d(4)}",
-            f"+{d(2)} {d(3)} {d(6)}",
-            f"{d(4)}/{d(6)}",
-            f"{d(3)}-{d(4)}",
-            f"{d(2)} {d(2)} {d(2)} {d(2)}",
-        )
-        return str(rng.choice(forms))
-    if says == "amount":
-        forms = (
-            f"€ {d(3)},{d(2)}",
-            f"${d(2)}.{d(2)}",
-            f"£{d(1)},{d(3)}.{d(2)}",
-            f"{d(2)}'{d(3)}.{d(2)}",
-            f"{d(4)},{d(2)} €",
-            f"{d(3)}.-",
-        )
-        return str(rng.choice(forms))
+        return fill(str(rng.integers(9, 13)))
     if says == "date":
         sign = str(rng.choice(list("./-")))
-        return sign.join((d(2), d(2), d(int(rng.choice([2, 4])))))
-    if says == "letters":
-        word = "".join(rng.choice(list("AEFHKMNRTWXhkmnpw"), int(rng.integers(2, 5))))
-        return str(rng.choice([f"{word} {d(4)}", f"{d(3)} {word}", f"{word}-{d(5)}"]))
-    return d(int(rng.integers(4, 10)))
+        return sign.join((fill("2"), fill("2"), fill(str(rng.choice([2, 4])))))
+    word = "".join(rng.choice(list("AEFHKMNRTWXhkmnpw"), int(rng.integers(2, 5)))) if says == "letters" else ""
+    filled = [fill(form).replace("_", word) for form in FORMS[says]]
+    return str(rng.choice(filled)) if len(filled) > 1 else filled[0]
 
 
 SIGNS = {  # polylines; x from 0, y from 0 (base line) to 1 (a digit's height)
@@ -285,7 +255,7 @@ def _print_word(word: str, height: float) -> np.ndarray:
 
 
 def _row(text: str, look: Look, rng: np.random.Generator) -> np.ndarray:
-    """A written row as ink: float (H, W) in 0..1, cut to its ink but for half a digit's height above and below."""
+    """A written row as ink: float (H, W) in 0..1, cropped to its ink with a margin of half a digit's height."""
     height = look.digit * rng.uniform(1 - look.vary, 1 + look.vary)
     pen = look.pen * look.digit / height if look.pen else 0
     high = round(2.2 * height)
@@ -324,7 +294,7 @@ def _row(text: str, look: Look, rng: np.random.Generator) -> np.ndarray:
 
 
 def _push(canvas, glyph, top, height, touching, space, rng) -> int:
-    """The column at which a digit starts so that its ink keeps `space` to what is there, or touches it by a little."""
+    """The column at which a digit starts so that its ink keeps `space` pixels from the ink there, or just touches it."""
     there, new = canvas[top : top + glyph.shape[0]] > 0.4, glyph > 0.4
     right = np.where(there.any(1), there.shape[1] - 1 - there[:, ::-1].argmax(1), -(10**6))
     left = np.where(new.any(1), new.argmax(1), 10**6)
@@ -336,17 +306,17 @@ def _push(canvas, glyph, top, height, touching, space, rng) -> int:
 
 
 def _digit(character: str, height: float, pen: float, look: Look, rng: np.random.Generator) -> np.ndarray:
-    """A digit of MNIST's test part as ink, float (H, W) in 0..1, cut to its box."""
-    stroke = make_samples._trace(rng.choice(_digits(look.part)[int(character)]), pen)
+    """A digit of MNIST as ink, float (H, W) in 0..1, cropped to its box."""
+    stroke = trace(rng.choice(_digits(look.part)[int(character)]), pen)
     stroke = np.pad(stroke, ((0, 0), (120, 120)))
-    # One hand slants all its digits alike: most of the slant of each digit's own writer is taken away.
+    # One writer slants all digits alike: most of the slant of each digit's own writer is removed.
     moments = cv2.moments(stroke)
     lean = look.lean - 0.7 * np.clip(moments["mu11"] / moments["mu02"], -0.7, 0.7)
     shear = np.float32([[1, lean, -lean * stroke.shape[0] / 2], [0, 1, 0]])
     stroke = cv2.warpAffine(stroke, shear, stroke.shape[::-1])
     left, top, wide, high = cv2.boundingRect((stroke > 0.5).astype(np.uint8))
     stroke = stroke[top : top + high, left : left + wide]
-    # People write a flat digit lower, but not as much as MNIST's longest side would have it.
+    # People write a wide digit lower, but not as low as MNIST's scaling by the longest side would make it.
     scale = height / max(high, 0.8 * wide)
     size = max(1, round(wide * scale)), max(1, round(high * scale))
     return cv2.resize(stroke, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
@@ -354,7 +324,7 @@ def _digit(character: str, height: float, pen: float, look: Look, rng: np.random
 
 @functools.cache
 def _digits(part: str) -> tuple[np.ndarray, ...]:
-    """The images of each class in a part of MNIST but for those whose label is known to be wrong: uint8 (N, 28, 28)."""
+    """The images of each class in a part of MNIST, without known label errors: ten of uint8 (N, 28, 28)."""
     mnist = data.load()
     if part == "train":
         return tuple(mnist.x_train[mnist.y_train == digit] for digit in range(10))
@@ -391,9 +361,8 @@ def _set(lines: list[np.ndarray], look: Look, rng: np.random.Generator) -> tuple
             cv2.line(printed, (0, round(at)), (width, round(at + 0.3 * common * width)), 1, thin, cv2.LINE_AA)
         for at in np.arange(rng.uniform(0, step), width, step) if look.paper_kind == "squares" else ():
             cv2.line(printed, (round(at), 0), (round(at - 0.3 * common * height), height), 1, thin, cv2.LINE_AA)
-    return ink[: min(height, top + edge + fall + round(0.6 * look.digit))], printed[
-        : min(height, top + edge + fall + round(0.6 * look.digit))
-    ]
+    used = top + edge + fall + round(0.6 * look.digit)
+    return ink[:used], printed[:used]
 
 
 def _print(printed: np.ndarray, look: Look, place: tuple, slope: float, thin: int) -> None:
@@ -413,8 +382,7 @@ def _print(printed: np.ndarray, look: Look, place: tuple, slope: float, thin: in
         if look.paper_kind == "boxes":
             line(start, up * unit, end, up * unit)
     elif look.paper_kind == "box":
-        around = start - 0.4 * unit, end + 0.4 * unit, 0.22 * unit, 1.95 * unit
-        x1, x2, y1, y2 = around
+        x1, x2, y1, y2 = start - 0.4 * unit, end + 0.4 * unit, 0.22 * unit, 1.95 * unit
         for points in ((x1, y1, x2, y1), (x1, y2, x2, y2), (x1, y1, x1, y2), (x2, y1, x2, y2)):
             line(*points)
     elif look.paper_kind == "underline":
@@ -426,12 +394,12 @@ def _photograph(ink: np.ndarray, printed: np.ndarray, look: Look, rng: np.random
     height, width = ink.shape
     side = max(height, width)
 
-    def clouds(grain):
-        return make_samples._clouds(side, grain, rng)[:height, :width, None]
+    def spots(grain):
+        return clouds(side, grain, rng)[:height, :width, None]
 
-    page = np.full((height, width, 3), look.paper, np.float32) + look.texture * (2 * clouds(3) - 1)
+    page = np.full((height, width, 3), look.paper, np.float32) + look.texture * (2 * spots(3) - 1)
     page += 0.85 * printed[..., None] * (np.array(look.rule, np.float32) - page)
-    shown = ink[..., None] * (1 - look.grain * clouds(2))
+    shown = ink[..., None] * (1 - look.grain * spots(2))
     page += shown * (np.array(look.ink, np.float32) + rng.uniform(-10, 10) - page)
     x, y = np.meshgrid(np.linspace(-1, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32))
     light = 1 - look.gradient * (0.5 + 0.5 * (x * np.cos(a := rng.uniform(0, 7)) + y * np.sin(a)) / 1.42)
@@ -439,7 +407,7 @@ def _photograph(ink: np.ndarray, printed: np.ndarray, look: Look, rng: np.random
         beyond = x * np.cos(a := rng.uniform(0, 7)) + y * np.sin(a) - rng.uniform(-0.3, 0.3)
         soft = np.exp(rng.uniform(np.log(0.004), np.log(0.1)))
         light *= 1 - look.shadow / (1 + np.exp(-np.clip(beyond / soft, -60, 60)))
-    table = np.array(((96, 66, 44), (60, 60, 66), (176, 140, 100), (205, 205, 200))[rng.integers(4)], np.float32)
+    table = np.array(TABLES[rng.integers(4)], np.float32)
     if look.perspective or look.table:
         corners = np.float32([[0, 0], [width, 0], [width, height], [0, height]])
         moved = corners + rng.uniform(-1, 1, (4, 2)).astype(np.float32) * look.perspective * min(side, 2 * height)
@@ -455,34 +423,4 @@ def _photograph(ink: np.ndarray, printed: np.ndarray, look: Look, rng: np.random
     page = cv2.GaussianBlur(page, (0, 0), max(0.01, look.blur))
     page += rng.normal(0, look.noise, page.shape).astype(np.float32)
     page = np.clip(page, 0, 255).astype(np.uint8)
-    return np.ascontiguousarray(make_samples._compress(page, look.quality)) if look.quality else page
-
-
-# Samples ------------------------------------------------------------------------------------------------------
-
-
-def samples() -> list[tuple[str, str, str, np.ndarray]]:
-    """The pictures of lines in data/samples/: (file name, text, condition, picture)."""
-    made = []
-    for i, condition in enumerate(SAMPLES, 1):
-        picture, text = simulate(condition, np.random.default_rng([SEED, i]))
-        scale = min(1.0, LARGEST / max(picture.shape))
-        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        made.append((f"line_{i}_{condition}.jpg", text, condition, picture))
-    return made
-
-
-def main() -> None:
-    """Writes the pictures and lines.csv into data/samples/."""
-    rows = samples()
-    for name, _, _, picture in rows:
-        cv2.imwrite(str(make_samples.FOLDER / name), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 75])
-    with open(make_samples.FOLDER / "lines.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("file", "text", "condition"))
-        writer.writerows(row[:3] for row in rows)
-    print(f"{len(rows)} pictures in data/samples/")
-
-
-if __name__ == "__main__":
-    main()
+    return np.ascontiguousarray(compress(page, look.quality)) if look.quality else page

@@ -1,44 +1,29 @@
-"""Makes data/samples/: SIMULATED photographs of handwritten digits, with their labels.
+"""SIMULATED photographs of single handwritten digits, with the label of each.
 
-    python data/make_samples.py          a few seconds; the same pictures on every machine
-
-Nobody photographed these. Each picture starts from an image of MNIST's TEST part (never one that a network
-was trained on, never one whose label is known to be wrong), traced at a high resolution and then put through
-a simple camera: paper, ink, light, shadow, noise, compression. `simulate` makes more of them for measurements;
-figures on simulated pictures say which condition hurts, not how well real photographs are read.
+Nobody photographed these. Each picture starts from an image of MNIST, traced at a high resolution and then put through
+a simple camera: paper, ink, light, shadow, noise, compression. Figures on simulated pictures say which condition hurts,
+not how well real photographs are read. Shown in notebooks/02_preprocessing.ipynb.
 """
 
-import csv
 import io
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 import PIL.Image
 
-ROOT = Path(__file__).resolve().parents[1]
-if str(ROOT) not in sys.path:  # run as a script, only this file's folder is on the path
-    sys.path.insert(0, str(ROOT))
-
-from helpers import data  # noqa: E402
-
-FOLDER = Path(__file__).with_name("samples")
-SEED = 2024
-COMMON = 16  # so many conditions have two sample pictures, the other ones one
-TRACE = 16  # traced pixels per MNIST pixel
+from tools.simulate.scene import TABLES, clouds, compress, sometimes, trace
 
 
 @dataclass(frozen=True)
 class Look:
-    """What a picture shows. Colours are RGB, 0..255; lengths are fractions of the picture's side.
+    """What a picture shows. Colours are RGB, 0..255; lengths are fractions of `side`, which is in pixels.
 
-    `pen` is the stroke's width as a fraction of the digit's height, 0 keeps the writer's own; `grain` is how much
-    ink the paper's texture swallows; `gradient`, `shadow` and `vignette` are the light lost, 0..1; `shadow_edge` is how
-    soft the shadow ends; `noise` is in grey levels. `table` is the share of the picture's width that is no paper,
+    `pen` is the stroke width as a fraction of the digit's height, 0 keeps the writer's own; `grain` is the share of the
+    ink that the paper's texture takes away; `gradient`, `shadow` and `vignette` are the light lost, 0..1; `shadow_edge`
+    is the softness of the shadow's edge; `noise` is in grey levels. `table` is the width of the strip that is not paper,
     `frame` the side of a square drawn round the digit, `gaps` how often the stroke is interrupted, `specks` the share
-    of pixels that are dust. A `tight` picture is cut out along the digit's box. `quality` 0 means no JPEG losses.
+    of pixels that are dust. A `tight` picture is cropped to the digit's box. `quality` 0 means no JPEG losses.
     """
 
     ink: tuple[int, int, int] = (35, 35, 55)
@@ -106,24 +91,24 @@ CONDITIONS = {
     "coloured paper": Look(ink=(40, 70, 160), paper=(240, 200, 110), pen=0.08),
     "tiny": Look(side=16, size=0.95, offset=0.0, tilt=0, perspective=0, **{**CLEAN, "blur": 0.3}, kind="png"),
     "rotated": Look(side=400, pen=0.08, motion=7.0, kind="exif"),
-    "mixed": Look(),  # drawn anew for each picture, see `_mixed`
+    "mixed": Look(),  # every picture has a look of its own, see `_mixed`
 }
 
 
 def simulate(digit: np.ndarray, condition: str, rng: np.random.Generator) -> np.ndarray:
     """A simulated photograph of one digit: uint8 RGB of shape (side, side, 3), JPEG losses included.
 
-    `digit` is uint8 (28, 28) as in MNIST, `condition` a key of CONDITIONS, `rng` the source of all chance. A "tight"
-    picture is smaller, a drawing on transparency has four channels.
+    `digit` is uint8 (28, 28) as in MNIST, `condition` a key of CONDITIONS; all randomness comes from `rng`. A "touching"
+    picture is smaller, a "transparent" one is RGBA.
     """
     look = _mixed(rng) if condition == "mixed" else CONDITIONS[condition]
-    ink = _place(_trace(digit, look.pen), look, rng)
+    ink = _place(trace(digit, look.pen), look, rng)
     box = cv2.boundingRect((ink > 0.5).astype(np.uint8))
     ink = _spoil(ink, look, rng)
     if look.kind == "rgba":
         colour = rng.choice([look.ink, (250, 250, 250), (200, 40, 50)])
         return np.dstack([np.full((*ink.shape, 3), colour), np.round(255 * ink)]).astype(np.uint8)
-    ink *= 1 - look.grain * _clouds(look.side, 2, rng)
+    ink *= 1 - look.grain * clouds(look.side, 2, rng)
     colour = np.array(look.ink) + rng.uniform(-12, 12)
     picture = _paper(look, rng)
     picture += ink[..., None] * (colour - picture)
@@ -134,11 +119,11 @@ def simulate(digit: np.ndarray, condition: str, rng: np.random.Generator) -> np.
     if look.tight:
         left, top, width, height = box
         picture = np.ascontiguousarray(picture[top : top + height, left : left + width])
-    return _compress(picture, look.quality) if look.quality else picture
+    return compress(picture, look.quality) if look.quality else picture
 
 
 def encode(picture: np.ndarray, condition: str) -> tuple[str, bytes]:
-    """The picture as a file: its suffix and its bytes. A "rotated" one lies on its side, as its EXIF data say."""
+    """The picture as a file: its suffix and its bytes. A "rotated" one is stored on its side, with the EXIF tag that says so."""
     kind = CONDITIONS[condition].kind
     if kind == "exif":
         exif = PIL.Image.Exif()
@@ -153,12 +138,8 @@ def encode(picture: np.ndarray, condition: str) -> tuple[str, bytes]:
 
 
 def _mixed(rng: np.random.Generator) -> Look:
-    """A look drawn at random: each trouble is there in some pictures, and they come together as they may."""
-
-    def sometimes(share, value, otherwise):
-        return value if rng.random() < share else otherwise
-
-    paper = np.array(sometimes(0.5, (240, 240, 236), rng.uniform(150, 250, 3)))
+    """A random look: each difficulty occurs in some pictures, in any combination."""
+    paper = np.array(sometimes(rng, 0.5, (240, 240, 236), rng.uniform(150, 250, 3)))
     ink = paper * rng.uniform(0.05, 0.6) + rng.uniform(-25, 25, 3)
     if rng.random() < 0.25:
         ink, paper = paper, ink
@@ -172,44 +153,23 @@ def _mixed(rng: np.random.Generator) -> Look:
         tilt=7.0,
         perspective=0.05,
         pen=float(np.exp(rng.uniform(np.log(0.03), np.log(0.2)))),
-        grain=sometimes(0.3, 0.4, 0.05),
+        grain=sometimes(rng, 0.3, 0.4, 0.05),
         texture=rng.uniform(0, 6),
         gradient=rng.uniform(0, 0.5),
-        shadow=sometimes(0.3, rng.uniform(0.2, 0.6), 0.0),
+        shadow=sometimes(rng, 0.3, rng.uniform(0.2, 0.6), 0.0),
         shadow_edge=float(np.exp(rng.uniform(np.log(0.002), np.log(0.1)))),
-        vignette=sometimes(0.2, 0.6, 0.0),
-        rules=sometimes(0.3, str(rng.choice(["lines", "squares"])), ""),
+        vignette=sometimes(rng, 0.2, 0.6, 0.0),
+        rules=sometimes(rng, 0.3, str(rng.choice(["lines", "squares"])), ""),
         rule=tuple(paper * 0.35 + ink * 0.35 + 40),
         skew=0.06,
-        gaps=sometimes(0.2, 2, 0),
-        specks=sometimes(0.2, 0.001, 0.0),
-        table=sometimes(0.2, 0.1, 0.0) if size < 0.6 else 0.0,
-        motion=sometimes(0.1, 4.0, 0.0),
+        gaps=sometimes(rng, 0.2, 2, 0),
+        specks=sometimes(rng, 0.2, 0.001, 0.0),
+        table=sometimes(rng, 0.2, 0.1, 0.0) if size < 0.6 else 0.0,
+        motion=sometimes(rng, 0.1, 4.0, 0.0),
         blur=rng.uniform(0.3, 1.5),
         noise=rng.uniform(0, 10),
         quality=int(rng.integers(15, 95)),
     )
-
-
-def _trace(digit: np.ndarray, pen: float) -> np.ndarray:
-    """The digit as a smooth stroke at TRACE times the resolution: float 0..1 with a soft edge.
-
-    With `pen` > 0 the stroke follows the old one's middle at one width, as a pen would draw it.
-    """
-    smooth = cv2.resize(digit, None, fx=TRACE, fy=TRACE, interpolation=cv2.INTER_CUBIC)
-    smooth = cv2.GaussianBlur(smooth, (0, 0), TRACE / 4)
-    inside = (smooth > 0.43 * smooth.max()).astype(np.uint8)
-    depth = cv2.distanceTransform(inside, cv2.DIST_L2, 5)
-    if pen:
-        # The ridge of the distance map is the stroke's middle line; a pen is a disc that travels along it.
-        reach = np.ones((TRACE + 1, TRACE + 1), np.uint8)
-        middle = (depth > 0.75 * cv2.dilate(depth, reach)) | (depth > cv2.dilate(depth, np.ones((5, 5))) - 0.3)
-        middle &= depth > 3
-        radius = pen * np.ptp(np.nonzero(inside)[0]) / 2
-        away = cv2.distanceTransform((~middle).astype(np.uint8), cv2.DIST_L2, 5)
-        return np.clip((radius - away) / 3 + 0.5, 0, 1).astype(np.float32)
-    outside = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)
-    return np.clip((depth - outside) / 3 + 0.5, 0, 1).astype(np.float32)
 
 
 def _place(stroke: np.ndarray, look: Look, rng: np.random.Generator) -> np.ndarray:
@@ -233,7 +193,7 @@ def _place(stroke: np.ndarray, look: Look, rng: np.random.Generator) -> np.ndarr
 
 
 def _spoil(ink: np.ndarray, look: Look, rng: np.random.Generator) -> np.ndarray:
-    """The placed stroke with what goes wrong in drawing: gaps, a frame round it, jagged edges. Float 0..1."""
+    """The placed stroke with flaws of drawing: gaps, a frame round it, jagged edges. Float 0..1."""
     rows, columns = np.nonzero(ink > 0.5)
     height = np.ptp(rows) + 1
     for _ in range(look.gaps):
@@ -253,8 +213,7 @@ def _lay_on_table(picture: np.ndarray, look: Look, rng: np.random.Generator) -> 
     """The page moved to one or two sides, with a table beyond its edges. Float RGB, same shape."""
     side = look.side
     x, y = np.meshgrid(np.arange(side), np.arange(side))
-    table = np.array([(96, 66, 44), (60, 60, 66), (176, 140, 100), (205, 205, 200)])[rng.integers(4)]
-    wood = table + 12 * (2 * _clouds(side, 8, rng)[..., None] - 1)
+    wood = np.array(TABLES)[rng.integers(4)] + 12 * (2 * clouds(side, 8, rng)[..., None] - 1)
     beyond = np.zeros((side, side), bool)
     for along in rng.permutation([x, y, side - x, side - y])[: rng.integers(1, 4)]:
         across = y if np.ptp(along[:, 0]) == 0 else x
@@ -263,7 +222,7 @@ def _lay_on_table(picture: np.ndarray, look: Look, rng: np.random.Generator) -> 
 
 
 def _camera(picture: np.ndarray, look: Look, rng: np.random.Generator) -> np.ndarray:
-    """What the lens and the sensor make of it: motion, blur, noise, dust. Float in, uint8 out, same shape."""
+    """The picture after lens and sensor: motion, blur, noise, dust. Float in, uint8 out, same shape."""
     if look.motion:
         length, angle = int(look.motion), rng.uniform(0, np.pi)
         kernel = np.zeros((2 * length + 1,) * 2, np.float32)
@@ -278,16 +237,10 @@ def _camera(picture: np.ndarray, look: Look, rng: np.random.Generator) -> np.nda
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
-def _clouds(side: int, grain: int, rng: np.random.Generator) -> np.ndarray:
-    """Smooth noise in 0..1 whose blobs are about `grain` pixels wide: float (side, side)."""
-    small = rng.random((side // grain + 2, side // grain + 2), np.float32)
-    return cv2.resize(small, (side, side), interpolation=cv2.INTER_LINEAR)
-
-
 def _paper(look: Look, rng: np.random.Generator) -> np.ndarray:
     """The empty page: float RGB (side, side, 3), with texture and printed rules or squares."""
     page = np.full((look.side, look.side, 3), look.paper, np.float32)
-    page += look.texture * (2 * _clouds(look.side, 3, rng)[..., None] - 1)
+    page += look.texture * (2 * clouds(look.side, 3, rng)[..., None] - 1)
     if look.rules:
         blue = np.array(look.rule, np.float32)
         step = look.side * (0.22 if look.rules == "lines" else 0.085)
@@ -316,7 +269,7 @@ def _rule(page: np.ndarray, at: int, skew: float, thickness: int, colour: np.nda
 
 
 def _light(look: Look, rng: np.random.Generator) -> np.ndarray:
-    """How much light falls on each pixel: float 0..1. It falls off to one side; a soft-edged shadow may lie across."""
+    """The light on each pixel, float 0..1: less to one side, perhaps with a soft-edged shadow across."""
     axis = np.linspace(-1, 1, look.side, dtype=np.float32)
     x, y = np.meshgrid(axis, axis)
     direction = rng.uniform(0, 2 * np.pi)
@@ -326,41 +279,3 @@ def _light(look: Look, rng: np.random.Generator) -> np.ndarray:
         beyond = x * np.cos(direction) + y * np.sin(direction) - rng.uniform(-0.2, 0.2)
         light *= 1 - look.shadow / (1 + np.exp(-np.clip(beyond / look.shadow_edge, -60, 60)))
     return light * (1 - look.vignette * (x**2 + y**2) / 2)
-
-
-def _compress(picture: np.ndarray, quality: int) -> np.ndarray:
-    """The picture after JPEG at `quality` 1..100, RGB in and out."""
-    _, encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1]
-
-
-def samples() -> list[tuple[str, int, str, np.ndarray]]:
-    """The pictures of data/samples/: (file name, label, condition, picture), conditions and digits in turn."""
-    mnist = data.load()
-    rng = np.random.default_rng(SEED)
-    names = list(CONDITIONS)
-    made = []
-    for i, condition in enumerate(names[:COMMON] * 2 + names[COMMON:]):
-        label = (3 * i + 7) % 10
-        usable = np.setdiff1d(np.flatnonzero(mnist.y_test == label), data.KNOWN_LABEL_ERRORS)
-        picture = simulate(mnist.x_test[rng.choice(usable)], condition, rng)
-        suffix, _ = encode(picture, condition)
-        made.append((f"{i + 1:02d}_{condition.replace(' ', '_')}{suffix}", label, condition, picture))
-    return made
-
-
-def main() -> None:
-    """Writes the pictures and labels.csv into data/samples/."""
-    FOLDER.mkdir(exist_ok=True)
-    rows = samples()
-    for name, _, condition, picture in rows:
-        (FOLDER / name).write_bytes(encode(picture, condition)[1])
-    with open(FOLDER / "labels.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("file", "label", "condition"))
-        writer.writerows((name, label, condition) for name, label, condition, _ in rows)
-    print(f"{len(rows)} pictures in data/samples/")
-
-
-if __name__ == "__main__":
-    main()
