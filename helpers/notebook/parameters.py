@@ -1,19 +1,20 @@
-"""The parameters of the notebooks: one vocabulary with one meaning, type and range a name.
+"""The parameters of the notebooks: each name has one meaning, type and range.
 
 A notebook's `parameters` cell chooses among these names and sets its defaults. The same rules hold whether a
 value comes from the runner, from papermill or from a reader's hand.
 """
 
-import ast
 import difflib
-import json
 import math
 import re
+import reprlib
 from dataclasses import dataclass
-from pathlib import Path
 
-from helpers import paths
 from helpers.errors import UserError
+
+# Shows a refused value in a sentence: a file of half a kilobyte can hold lists in lists whose repr never ends.
+SHORT = reprlib.Repr()
+SHORT.maxlevel, SHORT.maxstring = 1, 60
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,12 @@ def _fraction(high: float = 1.0) -> Rule:
     return Rule(float, 0.0, high)
 
 
+# A folder name on every system, Windows with its devices included; not the folder that holds what is shipped.
+RUN = r"(?!(?i:reference|(con|prn|aux|nul|com\d|lpt\d)(\..*)?)$)[^\s./\\:*?\"<>|][^/\\:*?\"<>|\x00-\x1f\x7f]*(?<![. ])"
+
 RULES = {
     "RUN": Rule(
-        str, pattern=r"[^\s./\\:*?\"<>|][^/\\:*?\"<>|\x00-\x1f]*", wanted="the name of a run folder, without slashes"
+        str, pattern=RUN, wanted="a folder name that every system allows, without slashes, other than reference"
     ),
     "SEED": _count(0, 2**31 - 1),
     "DATASET": Rule(str, pattern=r".+", wanted="mnist, fashion_mnist or the path of an .npz file"),
@@ -81,46 +85,25 @@ def _checked(name: str, value: object, where: str, names: list[str]) -> object:
     if name not in names:
         close = difflib.get_close_matches(str(name), names, n=1)
         hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(sorted(names))}."
-        raise UserError(f"{where}: unknown parameter {name}; {hint}")
+        raise UserError(f"{where}: unknown parameter {str(name):.60}; {hint}")
     rule = RULES[name]
     if rule.type is float and type(value) is int:
         value = float(value)
     if type(value) is not rule.type:
         kind = {int: "a whole number", float: "a number", str: "text"}[rule.type]
-        raise UserError(f"{where}: {name} = {value!r} must be {kind}.")
+        raise UserError(f"{where}: {name} = {SHORT.repr(value)} must be {kind}.")
     if rule.type is str:
         if not re.fullmatch(rule.pattern, value):
-            raise UserError(f"{where}: {name} = {value!r} must be {rule.wanted}.")
+            raise UserError(f"{where}: {name} = {SHORT.repr(value)} must be {rule.wanted}.")
     elif not rule.low <= value <= rule.high:  # NaN fails this too
         limits = f"at least {rule.low:g}" if math.isinf(rule.high) else f"between {rule.low:g} and {rule.high:g}"
-        raise UserError(f"{where}: {name} = {value!r} must be {limits}.")
+        raise UserError(f"{where}: {name} = {SHORT.repr(value)} must be {limits}.")
     return value
 
 
 def from_namespace(namespace: dict[str, object]) -> dict[str, object]:
     """The parameters among a notebook's globals: every name in capitals. Catches misspelt ones that papermill injected."""
     return {name: value for name, value in namespace.items() if re.fullmatch(r"[A-Z][A-Z0-9_]*", name)}
-
-
-def defaults(notebook: Path) -> dict[str, object]:
-    """Names and default values in a notebook's `parameters` cell, read without running it.
-
-    Raises UserError if the notebook has no such cell or a value is not a literal.
-    """
-    cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
-    source = next(("".join(c["source"]) for c in cells if "parameters" in c["metadata"].get("tags", [])), None)
-    if source is None:
-        raise UserError(f"{paths.display(notebook)} has no cell tagged parameters: see CONTRIBUTING.md.")
-    found = {}
-    for statement in ast.parse(source).body:
-        try:
-            [target] = statement.targets
-            found[target.id] = ast.literal_eval(statement.value)
-        except (AttributeError, ValueError) as error:
-            raise UserError(
-                f"{paths.display(notebook)}: line {statement.lineno} of the parameters cell is not NAME = literal."
-            ) from error
-    return found
 
 
 def parse(name: str, text: str) -> object:

@@ -1,7 +1,7 @@
 """Runs the notebooks in order through papermill: python -m helpers.series --help.
 
-A notebook runs again only if its code (prose does not count), its parameters, the helpers it imports, its
-inputs or the installed packages have changed. What is in a notebook is none of its business.
+A notebook runs again only if its code (prose does not count), its parameters, the helpers it imports, its inputs, what
+it made or the installed packages have changed. What is in a notebook is none of its business.
 """
 
 import argparse
@@ -22,15 +22,16 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbclient.exceptions import DeadKernelError
 
 from helpers import data, paths
+from helpers.console import checking, command
 from helpers.errors import UserError
 from helpers.files import PARTIAL, read_json, sha256, write_json, write_text
 from helpers.notebook import parameters
 from helpers.notebook.run import Run, declared, environment
-from helpers.series.model_card import write
+from helpers.series import model_card
+from helpers.series.dependencies import closure, needed
 from helpers.series.web_pages import write_index, write_page
 
-PACKAGES = ("helpers", "tools")  # what a notebook depends on where it imports it
-RECORD = ".record.json"  # in a run folder: SHA-256 of what each notebook was made from, and of what it made
+RECORD = ".record.json"  # in a run folder: the `state` of each notebook when it had run
 SHOWN_METRICS = ("test_accuracy", "val_accuracy", "samples_accuracy", "parameters", "images")
 
 
@@ -54,92 +55,55 @@ class Notebook:
         try:
             goals = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][1]["source"])
             needs, makes = (tuple(declared(goals, word)) for word in ("Needs", "Makes"))
-            return cls(path, needs, makes, parameters.defaults(path))
-        except (OSError, ValueError, LookupError, TypeError, SyntaxError) as error:
+            found = {name: parameter["default"] for name, parameter in papermill.inspect_notebook(str(path)).items()}
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{paths.display(path)} is not a notebook of this series ({error}): see CONTRIBUTING.md."
             ) from error
+        if not found:
+            raise UserError(f"{paths.display(path)} has no cell tagged parameters: see CONTRIBUTING.md.")
+        for name, text in found.items():
+            try:
+                found[name] = ast.literal_eval(text)
+            except (ValueError, SyntaxError) as error:
+                place = f"{paths.display(path)}: {name} = {text} in the parameters cell"
+                raise UserError(f"{place} is not NAME = literal  # help.") from error
+        return cls(path, needs, makes, found)
+
+    def sources(self) -> list[str]:
+        """Its code as plain Python, cell by cell, a reader's own %magics translated.
+
+        The bootstrap cell does not count: it only finds the helpers, and `tools.address` rewrites it.
+        """
+        cells = [cell for cell in nbformat.read(self.path, as_version=4).cells if cell.cell_type == "code"]
+        counted = [cell.source for cell in cells if "bootstrap" not in cell.metadata.get("tags", [])]
+        return list(map(TransformerManager().transform_cell, counted))
 
     def code(self) -> str:
-        """A digest of its code cells and of every file of the project that they import, directly or not."""
-        plain = TransformerManager().transform_cell  # a reader's own %magic becomes Python
-        cells = [cell.source for cell in nbformat.read(self.path, as_version=4).cells if cell.cell_type == "code"]
-        digest = hashlib.sha256("\0".join(cells).encode())
-        for file in sorted(closure([plain(cell) for cell in cells])):
+        """A digest of its code and of every file of the project that it imports, directly or not."""
+        sources = self.sources()
+        digest = hashlib.sha256("\0".join(sources).encode())
+        for file in sorted(closure(sources)):
             digest.update(file.read_bytes())
         return digest.hexdigest()
 
-
-def closure(sources: list[str]) -> set[Path]:
-    """The files of helpers/ and tools/ that Python sources import, directly or not, and what lies beside these.
-
-    Read from the syntax alone: nothing is run. A room (a package) counts as the files whose names are used, looked up
-    in the table of its __init__.py; as all its files where that cannot be told.
-    """
-    found: set[Path] = set()
-    pending = set().union(*map(_imports, sources))
-    while pending:
-        file = pending.pop()
-        if file not in found:
-            found |= {file, *file.parent.glob(f"{file.stem}.*")}  # pad.py brings pad.js and pad.css
-            pending |= _imports(file.read_text(encoding="utf-8"))
-    return {file for file in found if file.is_file()}
+    def state(self, folder: Path, values: dict[str, object]) -> dict:
+        """What decides whether it is up to date. What it made counts too: altered by hand, it is made again."""
+        own = {name: values.get(name, default) for name, default in self.defaults.items()}
+        inputs = [file for need in self.needs for file in needed(need, folder)]
+        inputs += [data.find(own[name]) for name in ("DATASET", "IMAGE", "OTHER_DIGITS") if own.get(name)]
+        made = [folder / file for file in (*self.makes, f"executed/{self.name}.ipynb", f"html/{self.name}.html")]
+        return {
+            "code": self.code(),
+            "parameters": own,
+            "packages": environment()["packages"],
+            "inputs": {paths.display(file): _sha256(file) for file in inputs if file},
+            "made": {paths.display(file): _sha256(file) for file in made},
+        }
 
 
-def _imports(source: str) -> set[Path]:
-    """The Python files of the project that a cell or a file imports by itself."""
-    try:
-        tree = ast.parse(source)
-    except SyntaxError:
-        return set()  # the run will stop there and say so
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            for alias in node.names:
-                found |= _files(f"{node.module}.{alias.name}", _attributes(tree, alias.asname or alias.name))
-        elif isinstance(node, ast.Import):
-            for alias in node.names:
-                found |= _files(alias.name, None)
-    return found
-
-
-def _attributes(tree: ast.Module, name: str) -> set[str] | None:
-    """What is used of a name as `name.attribute`; None if it is also used in another way, such as handed on."""
-    attributes = [n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)]
-    used = {node.attr for node in attributes if node.value.id == name}
-    alone = sum(isinstance(node, ast.Name) and node.id == name for node in ast.walk(tree))
-    return used if alone == sum(node.value.id == name for node in attributes) else None
-
-
-def _files(dotted: str, used: set[str] | None) -> set[Path]:
-    """The files that stand behind an imported name: a file, a room, or something that one of them holds."""
-    root, *parts = dotted.split(".")
-    if root not in PACKAGES:
-        return set()
-    place, found = paths.ROOT / root, {paths.ROOT / root / "__init__.py"}
-    for part in parts:
-        if (place / part).is_dir():
-            place /= part
-            found.add(place / "__init__.py")
-        else:
-            return {file for file in found | _named(place, part) if file.is_file()}
-    inside = [_named(place, name) for name in used] if used is not None else [set(place.glob("*.py"))]
-    return {file for file in found.union(*inside) if file.is_file()}
-
-
-def _named(room: Path, name: str) -> set[Path]:
-    """The files in which a name of a room is to be found: its own, that of the room's table, or else all."""
-    if (room / f"{name}.py").is_file():
-        return {room / f"{name}.py"}
-    if (room / name).is_dir():
-        return _files(".".join((room / name).relative_to(paths.ROOT).parts), None)
-    init = room / "__init__.py"
-    tree = ast.parse(init.read_text(encoding="utf-8")) if init.is_file() else ast.Module([], [])
-    for table in (node for node in ast.walk(tree) if isinstance(node, ast.Dict)):
-        for key, value in zip(table.keys, table.values, strict=True):
-            if isinstance(value, ast.List) and name in [item.value for item in value.elts]:
-                return {room / f"{key.value}.py"}
-    return set(room.glob("*.py")) if room.parent != paths.ROOT else set()
+def _sha256(file: Path) -> str | None:
+    return sha256(file) if file.is_file() else None
 
 
 def notebooks() -> dict[str, Notebook]:
@@ -170,20 +134,22 @@ def read_parameters(
     A name in the file must be one that some notebook of the series takes, a name on the command line one that a
     chosen notebook takes.
     """
-    anywhere = sorted({name for notebook in series.values() for name in notebook.defaults} - {"RUN"})
-    here = sorted({name for notebook in chosen for name in notebook.defaults} - {"RUN"})
+    anywhere, here = (
+        sorted({name for notebook in some for name in notebook.defaults} - {"RUN"})
+        for some in (series.values(), chosen)
+    )
     values = {}
     if file:
         path = paths.NOTEBOOKS / "params" / f"{file}.yml"
-        path = path if path.is_file() else Path(file)
         try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except (OSError, ValueError, yaml.YAMLError) as error:
+            text = (path if path.is_file() else Path(file)).read_text(encoding="utf-8")
+            values = yaml.safe_load(text) or {}
+            if not isinstance(values, dict):
+                raise UserError(f"--params {file}: expected lines NAME: VALUE.")
+            values = parameters.check(values, f"--params {file}", anywhere)
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             known = ", ".join(p.stem for p in sorted((paths.NOTEBOOKS / "params").glob("*.yml")))
             raise UserError(f"--params {file}: not readable ({error}); give one of {known}, or a YAML file.") from error
-        if not isinstance(values, dict):
-            raise UserError(f"--params {file}: expected lines NAME: VALUE.")
-        values = parameters.check(values, f"--params {file}", anywhere)
     given = {name: parameters.parse(name, text) for name, text in pairs}
     return values | parameters.check(given, "-p", here)
 
@@ -200,7 +166,8 @@ def missing_inputs(chosen: list[Notebook], series: dict[str, Notebook], run: str
                 raise UserError(f"{notebook.name} needs {file}: get a complete copy of the project.")
             by = next((other.name for other in series.values() if file in other.makes), "no notebook")
             raise UserError(
-                f"{notebook.name} needs {paths.display(paths.outputs() / run / file)}, which {by} makes: run {by} first, or name no notebook to run all."
+                f"{notebook.name} needs {paths.display(paths.outputs() / run / file)}, which {by} makes: "
+                f"run {by} first, or name no notebook to run all."
             )
         made.update(notebook.makes)
 
@@ -234,7 +201,8 @@ def execute(notebook: Notebook, run: str, values: dict[str, object]) -> float:
         ) from error
     except DeadKernelError as error:
         raise UserError(
-            f"{notebook.name} stopped: its kernel died, most often for lack of memory; close other programs or set smaller sizes with -p."
+            f"{notebook.name} stopped: its kernel died, most often for lack of memory; "
+            "close other programs or set smaller sizes with -p."
         ) from error
     write_text(target, working.read_text(encoding="utf-8"))
     working.unlink()
@@ -246,86 +214,43 @@ def execute(notebook: Notebook, run: str, values: dict[str, object]) -> float:
 def run_one(notebook: Notebook, run: str, values: dict[str, object], force: bool) -> float | None:
     """Brings one notebook up to date; returns its seconds, or None if nothing had changed."""
     folder = paths.outputs() / run
-    own = {name: values.get(name, default) for name, default in notebook.defaults.items()}
-    record = _record(folder)
-    if record.get(notebook.name) == _state(notebook, folder, own) and not force:
+    record = _recorded(folder)
+    if not force and record.get(notebook.name) == notebook.state(folder, values):
         return None
-    # Now, not at the end: a run that is killed must not leave the old entry standing.
     record.pop(notebook.name, None)
-    write_json(folder / RECORD, record)
+    write_json(folder / RECORD, record)  # now, not at the end: a killed run must not leave the old entry standing
     print(f"{notebook.name} … runs", flush=True)
     seconds = execute(notebook, run, values)
     if missing := [file for file in notebook.makes if not (folder / file).exists()]:
         raise UserError(f"{notebook.name} ended without making {', '.join(missing)}, which its second cell promises.")
-    write_json(folder / RECORD, record | {notebook.name: _state(notebook, folder, own)})
+    write_json(folder / RECORD, record | {notebook.name: notebook.state(folder, values)})
     return seconds
 
 
-def _record(folder: Path) -> dict:
-    """What each notebook of a run was made from; nothing where the file is missing or damaged, so that all run again."""
+def _recorded(folder: Path) -> dict:
+    """The states of a run's notebooks; none where the file is missing or damaged, so that all of them run again."""
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return dict(read_json(folder / RECORD))
+    except (UserError, ValueError, TypeError):
         return {}
-    return record if isinstance(record, dict) else {}
 
 
-def _state(notebook: Notebook, folder: Path, own: dict[str, object]) -> dict:
-    """What decides whether a notebook is up to date. What it made counts too: altered by hand, it is made again."""
-    pages = [f"executed/{notebook.name}.ipynb", f"html/{notebook.name}.html"]
-    return {
-        "code": notebook.code(),
-        "parameters": own,
-        "packages": environment()["packages"],
-        "inputs": {paths.display(file): _sha256(file) for file in _inputs(notebook, folder, own)},
-        "made": {file: _sha256(folder / file) for file in (*notebook.makes, *pages)},
-    }
-
-
-def _sha256(file: Path) -> str | None:
-    return sha256(file) if file.is_file() else None
-
-
-def _inputs(notebook: Notebook, folder: Path, own: dict[str, object]) -> list[Path]:
-    """The files that a notebook reads: those it declares under Needs, and those that its parameters name."""
-    named = [own[name] for name in ("DATASET", "IMAGE", "OTHER_DIGITS") if own.get(name)]
-    found = [file for need in notebook.needs for file in needed(need, folder)]
-    return found + [path for path in map(data.find, named) if path]
-
-
-def needed(need: str, folder: Path) -> list[Path]:
-    """The files behind an entry of Needs: of the project for data/ and outputs/, else of the run folder.
-
-    An entry that ends in a slash is a folder with all that it holds. What is not there is listed all the same.
-    """
-    path = paths.ROOT / need if need.startswith(("data/", "outputs/")) else folder / need
-    return sorted(file for file in path.rglob("*") if file.is_file()) if need.endswith("/") else [path]
-
-
-def clean(folder: Path) -> None:
-    """Removes what a killed run left half-written."""
-    for leftover in folder.rglob(f"{PARTIAL}*"):
-        leftover.unlink(missing_ok=True)
-
-
-def report(chosen: list[Notebook], seconds: dict[str, float | None], run: str) -> None:
+def report(chosen: list[Notebook], seconds: dict[str, float | None], folder: Path) -> None:
     """Prints the table of results and where the files are."""
     print(f"\n{'notebook':30} {'took':>12}   results")
-    for notebook in chosen:
-        took = seconds[notebook.name]
-        metrics = read_json(paths.outputs() / run / "metrics" / f"{notebook.name}.json")
-        shown = ", ".join(
-            f"{name} {metrics[name]:.2%}" if name.endswith("accuracy") else f"{name} {metrics[name]:,}"
-            for name in SHOWN_METRICS if name in metrics
-        )  # fmt: skip
-        print(f"{notebook.name:30} {'up to date' if took is None else f'{took:.0f} s':>12}   {shown}")
-    folder = paths.display(paths.outputs() / run)
-    print(f"\nNotebooks as web pages: {folder}/html/index.html\nModel card: {folder}/model_card.md")
-    print(f"Figures, models, metrics, manifest: {folder}/")
+    for name in (notebook.name for notebook in chosen):
+        took = "up to date" if seconds[name] is None else f"{seconds[name]:.0f} s"
+        metrics = read_json(folder / "metrics" / f"{name}.json")
+        shown = [f"{key} {metrics[key]:{'.2%' if key.endswith('accuracy') else ','}}" for key in SHOWN_METRICS if key in metrics]  # fmt: skip
+        print(f"{name:30} {took:>12}   {', '.join(shown)}")
+    place = paths.display(folder)
+    print(f"\nNotebooks as web pages: {place}/html/index.html\nModel card: {place}/model_card.md")
+    print(f"Figures, models, metrics, manifest: {place}/")
 
 
-def main(argv: list[str] | None = None) -> int:
-    """The command line; returns the exit code: 0 all ran, 1 a notebook stopped, 2 wrong usage, 130 interrupted."""
+@command
+def main(argv: list[str] | None = None) -> None:
+    """The command line; exit code 0: all ran, 1: a notebook stopped, 2: wrong usage, 130: interrupted."""
     parser = argparse.ArgumentParser(
         prog="python -m helpers.series", description="Run the notebooks in order, each only if needed."
     )
@@ -339,39 +264,25 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     for library in ("papermill", "asyncio"):  # what goes wrong there reaches us as an exception; their log repeats it
         logging.getLogger(library).setLevel(logging.CRITICAL)
-    try:
+    with checking():
         series = notebooks()
         chosen = select(args.names, series)
         parameters.check({"RUN": args.run}, "--run")
         values = read_parameters(args.params, args.p, chosen, series)
         missing_inputs(chosen, series, args.run)
-    except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
+    folder = Run("series", args.run).folder
     try:
-        folder = Run("series", args.run).folder
         with filelock.FileLock(folder / ".lock", timeout=0):
-            clean(folder)
+            for leftover in folder.rglob(f"{PARTIAL}*"):  # of a killed run
+                leftover.unlink(missing_ok=True)
             seconds = {notebook.name: run_one(notebook, args.run, values, args.force) for notebook in chosen}
-            write(folder)
-            write_index(folder, [notebook.name for notebook in series.values()])
-            report(chosen, seconds, args.run)
-    except filelock.Timeout:
-        print(
-            f"Error: another run is using {paths.display(folder)}; wait for it, or choose another folder with --run.",
-            file=sys.stderr,
-        )
-        return 1
-    except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(
-            f"Error: {error.filename or paths.display(folder)} could not be written ({error.strerror}).",
-            file=sys.stderr,
-        )
-        return 1
-    except KeyboardInterrupt:
-        print("\nInterrupted. Finished notebooks are kept; the same command goes on from here.", file=sys.stderr)
-        return 130
-    return 0
+            model_card.write(folder)
+            write_index(folder, list(series))
+            report(chosen, seconds, folder)
+    except filelock.Timeout as error:
+        raise UserError(
+            f"another run is using {paths.display(folder)}; wait for it, or choose another folder with --run."
+        ) from error
+    except KeyboardInterrupt as error:
+        sentence = "Interrupted. Finished notebooks are kept; the same command goes on from here."
+        raise KeyboardInterrupt(sentence) from error

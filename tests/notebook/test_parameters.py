@@ -1,10 +1,9 @@
-"""helpers.parameters: names, types and ranges, and what a notebook's parameters cell says; the set-up call."""
+"""helpers.notebook.parameters: names, types and ranges; the set-up call, which applies them."""
 
 import random
 import subprocess
 import sys
 
-import nbformat
 import numpy as np
 import pytest
 
@@ -12,6 +11,7 @@ from helpers import paths
 from helpers.errors import UserError
 from helpers.notebook import parameters
 from helpers.notebook.session import setup
+from helpers.series.runner import notebooks
 
 
 def refused(values, *parts, known=None):
@@ -58,9 +58,29 @@ def test_text_wanted(value):
     refused({"DATASET": value}, "DATASET", "must be text")
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "a\\b", "a:b", "/abs", "../up", "a\nb"])
+@pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "a\\b", "a:b", "/abs", "../up", "a\nb", "a\x7f"])
 def test_run_is_one_visible_folder(name):
     refused({"RUN": name}, "RUN", "without slashes")
+
+
+@pytest.mark.parametrize("name", ["CON", "nul", "Com1.txt", "a.", "a ", "reference", "Reference"])
+def test_run_is_a_folder_on_windows_too_and_not_what_is_shipped(name):
+    refused({"RUN": name}, "RUN", "every system", "other than reference")
+
+
+@pytest.mark.parametrize("name", ["console", "reference 2", "a.b", "con-1"])
+def test_run_may_look_like_what_is_refused(name):
+    assert parameters.check({"RUN": name}, "here") == {"RUN": name}
+
+
+def test_a_refused_value_is_shown_shortly():
+    value = [1] * 9
+    for _ in range(9):
+        value = [value] * 9
+    refused({"SEED": value}, "SEED = [[...], [...]", "whole number")
+    with pytest.raises(UserError) as caught:
+        parameters.check({"SEED": "x" * 10**6}, "here")
+    assert len(str(caught.value)) < 200
 
 
 def test_misspelt_name_gets_a_suggestion():
@@ -90,39 +110,13 @@ def test_command_line_text_becomes_the_type_of_the_name(name, text, value):
     assert parsed == value and type(parsed) is type(value)
 
 
-def cell(tmp_path, source, tags=("parameters",)):
-    path = tmp_path / "01_x.ipynb"
-    code = nbformat.v4.new_code_cell(source, metadata={"tags": list(tags)})
-    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# x"), code]), path)
-    return path
-
-
-def test_defaults_are_read_in_order(tmp_path):
-    found = parameters.defaults(cell(tmp_path, 'RUN = "latest"  # a = b\nSEED = 0\nSHIFT = -0.5  # help\n'))
-    assert list(found.items()) == [("RUN", "latest"), ("SEED", 0), ("SHIFT", -0.5)]
-
-
-@pytest.mark.parametrize(
-    "line",
-    ["EPOCHS = 2 * 3", "EPOCHS = SEED", "EPOCHS += 1", "print(3)", "A.b = 3", "import os", "A = B = 3", "A, B = 1, 2"],
-)
-def test_only_literals_are_defaults(tmp_path, line):
-    with pytest.raises(UserError, match="01_x.ipynb: line 2 of the parameters cell is not NAME = literal"):
-        parameters.defaults(cell(tmp_path, f"SEED = 0\n{line}"))
-
-
-def test_notebook_without_a_parameters_cell(tmp_path):
-    with pytest.raises(UserError, match="01_x.ipynb has no cell tagged parameters"):
-        parameters.defaults(cell(tmp_path, "SEED = 0", tags=()))
-
-
 @pytest.mark.parametrize("file", sorted((paths.NOTEBOOKS / "params").glob("*.yml")), ids=lambda file: file.name)
 def test_shipped_parameter_files_obey_the_rules(file):
     import yaml
 
     values = yaml.safe_load(file.read_text(encoding="utf-8"))
     parameters.check(values, file.name)
-    used = {name for path in paths.NOTEBOOKS.glob("*.ipynb") for name in parameters.defaults(path)}
+    used = {name for notebook in notebooks().values() for name in notebook.defaults}
     assert set(values) <= used  # a parameter that no notebook takes would be set in vain
 
 
@@ -149,7 +143,7 @@ def test_setup_refuses_what_the_rules_refuse(outputs, extra):
 
 def test_setup_without_keras_is_quick_and_quiet(outputs):
     code = (
-        "import sys; from helpers.notebook.session import setup; from helpers import data, images, runs, series\n"
+        "import sys; from helpers.notebook.session import setup; from helpers import data, images, predict, series\n"
         "setup('01_exploration', {'RUN': 'test', 'SEED': 3}, keras=False)\n"
         "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     )

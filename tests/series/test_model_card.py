@@ -1,9 +1,10 @@
-"""helpers.card: complete and true for a run, and a sentence where something is missing."""
+"""helpers.series.model_card: complete and true for a run, and a sentence where something is missing."""
 
 import re
 
 import pytest
 
+from helpers.errors import UserError
 from helpers.files import read_json, write_json
 from helpers.notebook.run import Run
 from helpers.series.model_card import text_of, write
@@ -52,7 +53,8 @@ def test_every_section_says_what_was_measured(run):
     assert "0.0021" in found["Confidence"] and "123" in found["Confidence"] and "AUROC" not in found["Confidence"]
     rows = re.findall(r"^\| ([\w ]+) \| (\d.*) \|", found["Robustness"], re.MULTILINE)
     assert rows[:2] == [("fog", "14.00 %"), ("stripe", "50.00 %")] and "**32.00 %**" in found["Robustness"]
-    assert "weakest under fog (14.00 %), stripe (50.00 %)" in found["Known limits"]
+    assert "weakest under fog (14.00 %), stripe (50.00 %)." in found["Known limits"]
+    assert "An attacker who can alter pixels can fool it" in found["Known limits"]
     assert "Class 1 has the lowest recall (97.00 %)" in found["Known limits"]
 
 
@@ -78,3 +80,22 @@ def test_other_images_are_not_called_digits(run):
     write_json(run / "manifest.json", manifest)
     found = sections(text_of(run))
     assert "data set `fashion_mnist`" in found["Intended use"] and "MNIST's writers" not in found["Known limits"]
+
+
+@pytest.mark.parametrize("name", ["x`<img src=x onerror=alert(1)>`.npz", "``<img src=x onerror=alert(1)>", "$<img src=x>$",
+                                  "[a](b)<img src=x>", "</code><img src=x onerror=alert(1)>", "a\r\r<img src=x>"])  # fmt: skip
+def test_the_name_of_a_data_set_is_no_markup(run, name):
+    manifest = read_json(run / "manifest.json")
+    manifest["notebooks"]["04_tuning"]["parameters"]["DATASET"] = name
+    write_json(run / "manifest.json", manifest)
+    write(run)
+    page = (run / "model_card.html").read_text(encoding="utf-8")
+    assert page.count("&lt;img src=x") == 2 and "<img" not in page and 'href="b"' not in page
+
+
+def test_metrics_of_an_older_version_are_one_sentence(run):
+    metrics = read_json(run / "metrics" / "05_evaluation.json")
+    del metrics["test_accuracy_low"]
+    write_json(run / "metrics" / "05_evaluation.json", metrics)
+    with pytest.raises(UserError, match="model_card.md is not written .*test_accuracy_low.*: run 04, 05"):
+        write(run)

@@ -20,7 +20,7 @@ from helpers.errors import UserError
 from helpers.files import PARTIAL
 from helpers.notebook import parameters
 from helpers.series import runner as runner_
-from helpers.series.runner import notebooks, read_parameters, select
+from helpers.series.runner import Notebook, notebooks, read_parameters, select
 from helpers.series.web_pages import write_page
 
 ALL = ["01_first", "02_second", "03_third"]
@@ -134,7 +134,10 @@ def finished(tmp_path_factory):
     for nb, name in (
         (notebook("01_first", FIRST, "nothing but the data", "first.json"), "01_first"),
         (notebook("02_second", SECOND, "`first.json`", "second.json", "EPOCHS = 1  # epochs"), "02_second"),
-        (notebook("03_third", THIRD, "`second.json`", "third.json", 'IMAGE = ""  # picture'), "03_third"),
+        (
+            notebook("03_third", THIRD, "`second.json`, `data/samples/`", "third.json", 'IMAGE = ""  # picture'),
+            "03_third",
+        ),
     ):
         nbformat.write(nb, root / "notebooks" / f"{name}.ipynb")
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -282,6 +285,11 @@ def test_magics_and_broken_cells_do_not_hide_imports(project):
 
 # --- wrong usage: refused before anything starts
 
+# Half a kilobyte that means lists of 9 to the power of 9 numbers.
+BOMB = b"SEED: [" + b", ".join(
+    b"&%c [%s]" % (97 + depth, b", ".join([b"*%c" % (96 + depth) if depth else b"1"] * 9)) for depth in range(9)
+) + b"]"  # fmt: skip
+
 
 @pytest.mark.parametrize(
     "args, parts",
@@ -305,6 +313,10 @@ def test_magics_and_broken_cells_do_not_hide_imports(project):
         (["--params", "notebooks"], ["--params notebooks: not readable"]),
         (["--run", "a/b"], ["RUN = 'a/b'", "without slashes"]),
         (["--run", ".."], ["RUN = '..'"]),
+        (["--run", "reference"], ["RUN = 'reference'", "other than reference"]),
+        (["--params", "bomb.yml"], ["SEED = [[...], [...]", "must be a whole number"]),
+        (["--params", "deep.yml"], ["--params deep.yml: not readable"]),
+        (["--params", "long.yml"], ["--params long.yml: "]),
         (["03", "--run", "fresh"], ["03_third needs", "second.json", "which 02_second makes: run 02_second first"]),
         (["01", "03", "--run", "fresh"], ["03_third needs"]),
     ],
@@ -313,7 +325,8 @@ def test_magics_and_broken_cells_do_not_hide_imports(project):
 def test_wrong_usage(project, capfd, args, parts):
     for name, content in (
         ("bad_name.yml", b"EPOCH: 2"), ("bad_value.yml", b"EPOCHS: yes"), ("list.yml", b"- EPOCHS"),
-        ("broken.yml", b"EPOCHS: [1"), ("binary.yml", b"\xff\xfe\x00"),
+        ("broken.yml", b"EPOCHS: [1"), ("binary.yml", b"\xff\xfe\x00"), ("bomb.yml", BOMB), ("deep.yml", b"[" * 50_000),
+        ("long.yml", b"SEED: 0x" + b"f" * 5_000),
     ):  # fmt: skip
         (project.root / name).write_bytes(content)
     assert project.main(*args) == 2
@@ -336,6 +349,30 @@ def test_damaged_notebook(project, capfd, content):
     (project.root / "notebooks" / "02_second.ipynb").write_text(content)
     assert project.main() == 2
     assert "notebooks/02_second.ipynb is not a notebook of this series" in capfd.readouterr().err
+
+
+def cell(tmp_path, source, tags=("parameters",)):
+    path = tmp_path / "01_x.ipynb"
+    nb = notebook("01_x", "", "nothing but the data", "x.json")
+    nb.cells[2] = nbformat.v4.new_code_cell(source, metadata={"tags": list(tags)})
+    nbformat.write(nb, path)
+    return path
+
+
+def test_defaults_are_read_in_order(tmp_path):
+    found = Notebook.read(cell(tmp_path, 'RUN = "latest"  # a run\nSEED = 0\nSHIFT = -0.5  # help\n')).defaults
+    assert list(found.items()) == [("RUN", "latest"), ("SEED", 0), ("SHIFT", -0.5)]
+
+
+@pytest.mark.parametrize("line", ["EPOCHS = 2 * 3", "EPOCHS = SEED", "EPOCHS = print(3)", "EPOCHS = 3 +"])
+def test_only_literals_are_defaults(tmp_path, line):
+    with pytest.raises(UserError, match=r"01_x.ipynb: EPOCHS = .* in the parameters cell is not NAME = literal"):
+        Notebook.read(cell(tmp_path, f"SEED = 0\n{line}"))
+
+
+def test_notebook_without_a_parameters_cell(tmp_path):
+    with pytest.raises(UserError, match="01_x.ipynb has no cell tagged parameters"):
+        Notebook.read(cell(tmp_path, "SEED = 0", tags=()))
 
 
 def test_no_notebooks(project, monkeypatch):
@@ -397,15 +434,22 @@ def test_folder_in_the_run_that_cannot_be_made(project, capfd):
     (project.run / "executed").write_text("a file is in the way")
     assert project.main() == 1
     err = capfd.readouterr().err
-    assert err.startswith("Error: ") and "latest/executed could not be written" in err and "Traceback" not in err
+    assert err.startswith("Error: ") and "latest/executed)" in err and err.count("\n") == 1
 
 
-def test_damaged_record_of_what_is_up_to_date(project, capfd):
-    (project.run / ".record.json").write_text("no database" * 100)
-    assert project.main() == 1
+@pytest.mark.parametrize(
+    "content", [b"{", b"[1]", b"\xff\xfe", b"null", b'{"01_first": {"code": 3}, "02_second": null}']
+)
+def test_damaged_record_of_what_is_up_to_date(project, content):
+    (project.run / runner_.RECORD).write_bytes(content)
+    assert project.main("01") == 0 and project.ran() == ["01_first"]
+
+
+def test_damaged_manifest_is_found_before_anything_runs(project, capfd):
+    (project.run / "manifest.json").write_text("{")
+    assert project.main("--force") == 1 and project.ran() == []
     err = capfd.readouterr().err
-    assert err.startswith("Error: outputs/latest/.record.json cannot be used (file is not a database)")
-    assert "delete the file" in err and "Traceback" not in err
+    assert err.startswith("Error: outputs/latest/manifest.json cannot be read") and "delete it" in err
 
 
 # --- several processes
@@ -479,8 +523,8 @@ def test_interrupt_in_mid_run(halted):
 LIMITED = """\
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # no file may grow beyond 100 kB
-from helpers.series import runner as runner_
-sys.exit(runner_.main())"""
+from helpers.series.runner import main
+sys.exit(main())"""
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such limit")

@@ -1,0 +1,100 @@
+"""What a notebook depends on: the files of the project that it imports, and those that it declares under Needs.
+
+Imports are read from the syntax alone; nothing is run.
+"""
+
+import ast
+import functools
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from helpers import paths
+
+PACKAGES = ("helpers", "tools")
+
+
+def closure(sources: list[str]) -> set[Path]:
+    """The files of PACKAGES that the cells of one notebook import, directly or not, and what lies beside these.
+
+    A room (a package) counts as the files whose names are used, looked up in the table of its __init__.py; as all its
+    files where that cannot be told. Cells are taken together, since one imports what another uses.
+    """
+    found: set[Path] = set()
+    pending = _behind("\n".join(source for source in sources if _nodes(source)))
+    while pending:
+        file = pending.pop()
+        if file not in found and file.is_file():
+            found |= {file, *file.parent.glob(f"{file.stem}.*")}  # pad.py brings pad.js and pad.css
+            pending |= _behind(file.read_text(encoding="utf-8"))
+    return found
+
+
+def needed(need: str, run: Path) -> list[Path]:
+    """The files behind an entry of Needs: of the project for data/ and outputs/, else of the run folder.
+
+    An entry that ends in a slash is a folder with all that it holds. A file is listed whether it exists or not.
+    """
+    path = paths.ROOT / need if need.startswith(("data/", "outputs/")) else run / need
+    return sorted(file for file in path.rglob("*") if file.is_file()) if need.endswith("/") else [path]
+
+
+@functools.cache
+def _nodes(source: str) -> list[ast.AST]:
+    try:
+        return list(ast.walk(ast.parse(source)))
+    except (SyntaxError, ValueError):
+        return []  # the run will stop there and say so
+
+
+@functools.cache
+def _imports(source: str) -> list[tuple[str, set[str] | None]]:
+    """The dotted names that a source imports, each with what is used of it as `name.attribute`.
+
+    None stands for: it is also used in another way, such as handed on.
+    """
+    nodes = _nodes(source)
+    names = Counter(node.id for node in nodes if isinstance(node, ast.Name))
+    attributes = defaultdict(list)
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            attributes[node.value.id].append(node.attr)
+    used = {name: set(attributes[name]) if len(attributes[name]) == count else None for name, count in names.items()}
+    found = []
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found += [(f"{node.module}.{a.name}", used.get(a.asname or a.name, set())) for a in node.names]
+        elif isinstance(node, ast.Import):
+            found += [(alias.name, None) for alias in node.names]
+    return found
+
+
+def _behind(source: str) -> set[Path]:
+    """The files behind the imports of one source: files, rooms of which some names are used, or what these hold."""
+    files = set()
+    for dotted, used in _imports(source):
+        room, parts = paths.ROOT, dotted.split(".")
+        if parts[0] not in PACKAGES:
+            continue
+        while parts and (room / parts[0]).is_dir():
+            room /= parts.pop(0)
+            files.add(room / "__init__.py")
+        if parts or used is not None:
+            files = files.union(*(_holders(room, name) for name in parts[:1] or used))
+        else:
+            files |= set(room.rglob("*.py"))
+    return files
+
+
+def _holders(room: Path, name: str) -> set[Path]:
+    """The files of a room that may hold a name: those called so, the one that its table gives, or else all."""
+    if (room / name).is_dir():
+        return set((room / name).rglob("*.py"))
+    if (room / f"{name}.py").is_file():
+        return {room / f"{name}.py"}
+    init = room / "__init__.py"
+    for node in _nodes(init.read_text(encoding="utf-8") if init.is_file() else ""):
+        if isinstance(node, ast.Call) and len(node.args) == 3:  # lazy_loader.attach(__name__, files, {file: names})
+            for file, names in ast.literal_eval(node.args[2]).items():
+                if name in names:
+                    return {room / f"{file}.py"}
+    return set(room.glob("*.py"))
