@@ -1,7 +1,7 @@
 """Augmentation as Keras layers, active in training only. Explained in notebooks/02_preprocessing.ipynb.
 
-Every layer takes and returns float images (N, H, W, C) from 0 (background) to 1 (ink), and changes each image by
-an amount of its own.
+Every layer takes and returns float images (N, H, W, C) from 0 (background) to 1 (ink), and draws its random numbers
+for each image separately. The layers of notebooks/07_faster_and_better.ipynb are explained there.
 """
 
 import math
@@ -13,66 +13,13 @@ import tensorflow as tf
 from keras import layers, ops
 
 
-@keras.saving.register_keras_serializable("helpers")
-class RandomAffine(layers.Layer):
-    """Rotates, shifts and zooms each image by its own random amount, in one resampling.
-
-    Keras's RandomRotation, RandomTranslation and RandomZoom in a row resample three times and blur a 28×28
-    digit three times; one combined map blurs it once. What comes in from outside is 0, the background.
-
-    rotation: largest angle in degrees, either way. shift: largest move as a fraction of the side.
-    zoom: largest change of size as a fraction, drawn for width and height apart.
-    """
-
-    def __init__(
-        self, rotation: float = 10.0, shift: float = 0.08, zoom: float = 0.1, seed: int | None = None, **kwargs
-    ):
-        super().__init__(**kwargs)
-        self.rotation, self.shift, self.zoom, self.seed = rotation, shift, zoom, seed
-        self.generator = keras.random.SeedGenerator(seed)
-
-    def call(self, images, training=False):
-        """Returns the images changed when `training`, else as they came."""
-        if not training:
-            return images
-        n = ops.shape(images)[0]
-        height, width = images.shape[1:3]
-
-        def draw(limit):
-            """A number for each image, from -limit to limit."""
-            return keras.random.uniform((n,), -limit, limit, seed=self.generator)
-
-        angle = draw(self.rotation * math.pi / 180)
-        cos, sin = ops.cos(angle), ops.sin(angle)
-        zoom_x, zoom_y = 1 + draw(self.zoom), 1 + draw(self.zoom)
-        # The map goes from output to input pixels, about the centre of the image.
-        a, b, d, e = cos / zoom_x, -sin / zoom_y, sin / zoom_x, cos / zoom_y
-        centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
-        shift_x = centre_x - a * centre_x - b * centre_y + draw(self.shift * width)
-        shift_y = centre_y - d * centre_x - e * centre_y + draw(self.shift * height)
-        zero = ops.zeros((n,))
-        transform = ops.stack([a, b, shift_x, d, e, shift_y, zero, zero], axis=1)
-        return ops.image.affine_transform(
-            images, transform, interpolation="bilinear", fill_mode="constant", fill_value=0.0
-        )
-
-    def get_config(self):
-        """What is needed to build the layer again."""
-        return super().get_config() | {
-            "rotation": self.rotation,
-            "shift": self.shift,
-            "zoom": self.zoom,
-            "seed": self.seed,
-        }
-
-
 class RandomChange(layers.Layer):
-    """What the layers here share: they change images while training and pass them on unchanged otherwise.
+    """Base class: changes images in training and returns them unchanged otherwise.
 
-    A layer defines `change(images, chance)`, whose random numbers all come from `chance`: so it can also run in an
-    input pipeline, beside the training step (see `training.shuffled_batches`). Its settings become attributes and
-    its configuration. Computes in float32 even where a network trains in bfloat16, whose 8 significant bits are too
-    few for positions in an image.
+    A subclass defines `change(images, chance)`, whose random numbers all come from `chance`, so that it can also run in
+    the input pipeline, in parallel with the training step (see `prepare`). Its settings become attributes and its
+    configuration. Computes in float32 even where a network trains in bfloat16, whose 8 significant bits are too few
+    for positions in an image.
     """
 
     def __init__(self, settings: dict[str, float], seed: int | None, **kwargs):
@@ -83,75 +30,76 @@ class RandomChange(layers.Layer):
         self.generator = keras.random.SeedGenerator(seed)
 
     def call(self, images, training=False):
-        """Returns the images changed when `training`, else as they came."""
+        """Returns the images, changed if `training`."""
         return self.change(images, Chance(self.generator.next())) if training else images
 
     def get_config(self):
-        """What is needed to build the layer again."""
+        """The arguments that rebuild the layer."""
         return super().get_config() | dict(self.settings) | {"seed": self.seed}
 
 
 class Chance:
-    """Random numbers that follow from a seed, a pair of whole numbers, and the order in which they are drawn."""
+    """Random numbers determined by a seed, a pair of integers, and the order in which they are drawn."""
 
     def __init__(self, seed):
         self.seed, self.drawn = tf.cast(seed, "int64"), 0
 
     def next(self):
-        """The next seed that follows from the first."""
+        """The next seed derived from the first."""
         self.drawn += 1
         return tf.random.experimental.stateless_fold_in(self.seed, self.drawn)
 
     def uniform(self, images, low: float, high: float, numbers: int = 1):
-        """Between low and high: shape (N,), one number an image, or (N, numbers)."""
+        """Uniform between low and high: one number per image, (N,), or several, (N, numbers)."""
         shape = [tf.shape(images)[0]] + ([numbers] if numbers > 1 else [])
         return tf.random.stateless_uniform(shape, self.next(), low, high)
 
     def normal(self, shape):
-        """Normally distributed with mean 0 and standard deviation 1."""
+        """Normal with mean 0 and standard deviation 1."""
         return tf.random.stateless_normal(shape, self.next())
 
 
 @keras.saving.register_keras_serializable("helpers")
 class RandomWarp(RandomChange):
-    """Rotates, shifts, zooms, slants and bends each image, in one resampling. What comes in from outside is 0.
+    """Rotates, shifts, zooms, slants and bends each image, in one resampling; padding is 0, the background.
 
-    rotation, shift, zoom: as in RandomAffine. slant: largest lean of upright strokes in degrees, either way.
-    elastic: standard deviation in pixels by which the points of a coarse grid move; the image bends smoothly between
-    them (after Simard, Steinkraus and Platt, "Best practices for convolutional neural networks", 2003, who smooth
-    a field of single pixels instead). Explained in notebooks/07_faster_and_better.ipynb.
+    Keras's RandomRotation, RandomTranslation and RandomZoom in a row resample a 28×28 digit three times, and blur it
+    three times.
+
+    Args:
+        rotation: largest angle in degrees, either way.
+        shift: largest shift as a fraction of the side.
+        zoom: largest change of size as a fraction, drawn separately for width and height.
+        slant: largest slant of upright strokes in degrees, either way.
+        elastic: standard deviation in pixels by which the points of a coarse grid move; the image bends smoothly
+            between them. After Simard, Steinkraus and Platt, "Best practices for convolutional neural networks",
+            2003, who smooth a field of single pixels instead.
+        seed: of the random numbers; None draws one.
     """
 
-    GRID = 5  # control points a side: bends are about as wide as half a digit
+    GRID = 5  # control points per side: bends are about as wide as half a digit
 
-    def __init__(
-        self,
-        rotation: float = 15.0,
-        shift: float = 0.08,
-        zoom: float = 0.15,
-        slant: float = 15.0,
-        elastic: float = 0.8,
-        seed: int | None = None,
-        **kwargs,
-    ):
+    def __init__(self, rotation: float, shift: float, zoom: float, slant=0.0, elastic=0.0, seed=None, **kwargs):
         settings = {"rotation": rotation, "shift": shift, "zoom": zoom, "slant": slant, "elastic": elastic}
         super().__init__(settings, seed, **kwargs)
 
     def change(self, images, chance):
-        """The images, each through a map of its own."""
+        """The images, each resampled by its own random map."""
         height, width = images.shape[1:3]
         rows, columns = np.mgrid[:height, :width].reshape(2, 1, -1).astype("float32")
         y, x = rows - (height - 1) / 2, columns - (width - 1) / 2
         a, b, c, d, right, down = (ops.expand_dims(value, 1) for value in self._map(images, chance))
-        bend = self.elastic * chance.normal((2, tf.shape(images)[0], self.GRID**2))
-        bend_y, bend_x = ops.unstack(ops.matmul(bend, smooth_basis(height, width, self.GRID)), 2)
+        bend_y = bend_x = 0.0
+        if self.elastic:
+            bend = self.elastic * chance.normal((2, tf.shape(images)[0], self.GRID**2))
+            bend_y, bend_x = ops.unstack(ops.matmul(bend, smooth_basis(height, width, self.GRID)), 2)
         # The map goes from output to input pixels, about the centre of the image.
         from_y = c * x + d * y + down * height + bend_y + (height - 1) / 2
         from_x = a * x + b * y + right * width + bend_x + (width - 1) / 2
         return sample(images, from_y, from_x)
 
     def _map(self, images, chance):
-        """A random 2×2 matrix (a, b; c, d) and a move (right and down, as fractions) an image: six of shape (N,)."""
+        """A random 2×2 matrix (a, b; c, d) and a shift (right, down, as fractions) per image: six of shape (N,)."""
         turn, slant, *zooms, right, down = tf.unstack(chance.uniform(images, -1, 1, numbers=6), axis=1)
         angle, lean = turn * (self.rotation * math.pi / 180), ops.tan(slant * (self.slant * math.pi / 180))
         zoom_x, zoom_y = (1 + self.zoom * zoom for zoom in zooms)
@@ -162,10 +110,9 @@ class RandomWarp(RandomChange):
 
 
 def smooth_basis(height: int, width: int, grid: int) -> np.ndarray:
-    """How far each of grid × grid control points moves each pixel: Gaussian bumps that add up to 1, (grid², H·W)."""
+    """Weights of grid × grid control points at each pixel: Gaussian bumps that add up to 1, (grid², H·W)."""
 
     def along(size):
-        """How much each control point counts at each pixel of a side, (grid, size)."""
         spacing = (size - 1) / (grid - 1)
         centres = np.arange(grid)[:, None] * spacing
         bumps = np.exp(-0.5 * ((np.arange(size) - centres) / (0.6 * spacing)) ** 2)
@@ -175,12 +122,9 @@ def smooth_basis(height: int, width: int, grid: int) -> np.ndarray:
 
 
 def sample(images, rows, columns):
-    """The images' values at fractional positions, bilinear: (N, H, W, C) and two arrays (N, H·W) to (N, H, W, C).
-
-    Positions outside are 0.
-    """
+    """Bilinear values of images (N, H, W, C) at fractional positions, two arrays (N, H·W): (N, H, W, C), 0 outside."""
     height, width, channels = images.shape[1:]
-    # A border of zeros stands for all that is outside.
+    # One pixel of zero padding stands for everything outside.
     padded = ops.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
     padded = ops.reshape(padded, (-1, (height + 2) * (width + 2), channels))
     rows, columns = ops.clip(rows + 1, 0, height + 0.9999), ops.clip(columns + 1, 0, width + 0.9999)
@@ -189,7 +133,6 @@ def sample(images, rows, columns):
     corner = ops.cast(top * (width + 2) + left, "int32")
 
     def at(offset):
-        """The pixels that lie `offset` after the corner, (N, H·W, C)."""
         return ops.take_along_axis(padded, ops.expand_dims(corner + offset, -1), axis=1)
 
     above = at(0) * (1 - right) + at(1) * right
@@ -201,18 +144,20 @@ def sample(images, rows, columns):
 class RandomStroke(RandomChange):
     """Makes strokes bolder, finer or softer: mixes each image with its dilation or erosion, then with its blur.
 
-    stroke: largest share of a 3×3 dilation, 0..1; of an erosion half that. blur: largest share of a 3×3 mean.
-    Explained in notebooks/07_faster_and_better.ipynb.
+    Args:
+        stroke: largest share of a 3×3 dilation, 0..1; of an erosion half as much.
+        blur: largest share of a 3×3 mean, 0..1.
+        seed: of the random numbers; None draws one.
     """
 
     def __init__(self, stroke: float = 0.5, blur: float = 0.5, seed: int | None = None, **kwargs):
         super().__init__({"stroke": stroke, "blur": blur}, seed, **kwargs)
 
     def change(self, images, chance):
-        """The images with strokes of another width and sharpness."""
+        """The images with changed stroke width and sharpness."""
         share = ops.reshape(chance.uniform(images, -self.stroke, self.stroke), (-1, 1, 1, 1))
         bolder = ops.max_pool(images, 3, 1, "same") - images
-        finer = images + ops.max_pool(-images, 3, 1, "same")  # what an erosion takes away
+        finer = images + ops.max_pool(-images, 3, 1, "same")  # what an erosion removes
         # Whole erosions delete thin strokes.
         images = images + ops.maximum(share, 0) * bolder + 0.5 * ops.minimum(share, 0) * finer
         softness = ops.reshape(chance.uniform(images, 0, self.blur), (-1, 1, 1, 1))
@@ -221,16 +166,19 @@ class RandomStroke(RandomChange):
 
 @keras.saving.register_keras_serializable("helpers")
 class RandomNoise(RandomChange):
-    """Adds Gaussian noise to some images, to each in a strength of its own.
+    """Adds Gaussian noise of random strength to some images.
 
-    share: how many images get any. noise: largest standard deviation (of 0–1); each image draws its own from 0 on.
+    Args:
+        noise: largest standard deviation, of 0..1; each image draws its own, uniformly from 0.
+        share: fraction of the images that get noise.
+        seed: of the random numbers; None draws one.
     """
 
     def __init__(self, noise: float = 0.4, share: float = 1.0, seed: int | None = None, **kwargs):
         super().__init__({"noise": noise, "share": share}, seed, **kwargs)
 
     def change(self, images, chance):
-        """The images, noisy; values may leave 0..1."""
+        """The noisy images; values may leave 0..1."""
         strength = chance.uniform(images, 0, self.noise)
         strength = ops.where(chance.uniform(images, 0, 1) < self.share, strength, 0.0)
         return images + ops.reshape(strength, (-1, 1, 1, 1)) * chance.normal(tf.shape(images))
@@ -238,25 +186,29 @@ class RandomNoise(RandomChange):
 
 @keras.saving.register_keras_serializable("helpers")
 class RandomPatch(RandomChange):
-    """Covers a rectangle of an image with gray, and lays a piece of another image on it: what is left must do.
+    """Covers a rectangle of an image with grey, and another one with a piece of another image.
 
-    share: how often each of the two happens. size: largest side of the rectangles as a fraction of the image's.
     After Zhong and others, "Random erasing data augmentation", 2017, and the cluttered MNIST of Mnih and others,
-    "Recurrent models of visual attention", 2014. Explained in notebooks/07_faster_and_better.ipynb.
+    "Recurrent models of visual attention", 2014.
+
+    Args:
+        share: probability of each of the two.
+        size: largest side of the rectangles as a fraction of the image's.
+        seed: of the random numbers; None draws one.
     """
 
     def __init__(self, share: float = 0.5, size: float = 0.5, seed: int | None = None, **kwargs):
         super().__init__({"share": share, "size": size}, seed, **kwargs)
 
     def change(self, images, chance):
-        """The images with patches; labels stay as they were."""
-        gray = ops.reshape(chance.uniform(images, 0, 1), (-1, 1, 1, 1))
-        images = ops.where(self._rectangle(images, chance), gray, images)
-        # Reversed, the batch gives each image the piece of another one.
+        """The images with patches; the labels stay valid."""
+        grey = ops.reshape(chance.uniform(images, 0, 1), (-1, 1, 1, 1))
+        images = ops.where(self._rectangle(images, chance), grey, images)
+        # The piece comes from the image at the same place of the reversed batch.
         return ops.where(self._rectangle(images, chance), ops.maximum(images, ops.flip(images, 0)), images)
 
     def _rectangle(self, images, chance):
-        """A random rectangle an image, or none: boolean (N, H, W, 1)."""
+        """A random rectangle per image, or none: bool (N, H, W, 1)."""
         height, width = images.shape[1:3]
         y = ((np.arange(height, dtype="float32") + 0.5) / height).reshape(1, -1, 1, 1)
         x = ((np.arange(width, dtype="float32") + 0.5) / width).reshape(1, 1, -1, 1)
@@ -269,21 +221,22 @@ class RandomPatch(RandomChange):
 def augmentation(
     rotation: float = 10.0, shift: float = 0.08, zoom: float = 0.1, noise: float = 0.0
 ) -> keras.Sequential:
-    """The series' standard augmentation: RandomAffine, then Gaussian noise of standard deviation `noise` (of 0–1).
+    """The standard augmentation of the series, to put in front of a model while it trains.
 
-    Put it in front of a model while training; it passes images unchanged otherwise.
+    Args:
+        rotation: largest angle in degrees, as in RandomWarp.
+        shift: largest shift as a fraction of the side.
+        zoom: largest change of size as a fraction.
+        noise: standard deviation of Gaussian noise, of 0..1.
     """
-    steps = [RandomAffine(rotation, shift, zoom)]
-    if noise > 0:
-        steps.append(layers.GaussianNoise(noise))
+    steps = [RandomWarp(rotation, shift, zoom), *([layers.GaussianNoise(noise)] if noise > 0 else [])]
     return keras.Sequential(steps, name="augmentation")
 
 
 def prepare(front: keras.Sequential) -> Callable:
-    """A stack of the RandomChange layers here as a function of images and a seed, for an input pipeline."""
+    """A stack of RandomChange layers as a function of images and a seed, for an input pipeline (see `training.fit`)."""
 
     def change(images, seed):
-        """All layers in turn; every chance follows from the seed alone."""
         chance = Chance(seed)
         for layer in front.layers:
             images = layer.change(images, Chance(chance.next()))

@@ -1,4 +1,4 @@
-"""helpers.models, augment and training: shapes and counts, what augmentation may do, and that training repeats."""
+"""helpers.models and training.fit: shapes and counts, what augmentation may do, and that training repeats."""
 
 import keras
 import numpy as np
@@ -34,7 +34,7 @@ def test_the_reports_network_has_its_published_size():
 
 
 def test_baseline_adds_normalisation_only_to_the_count():
-    # Four numbers a map for batch normalisation, in place of one bias a filter.
+    # Four numbers per map for batch normalisation, in place of one bias per filter.
     assert models.baseline_cnn().count_params() == 225_034 + (4 - 1) * (32 + 64)
     assert models.baseline_cnn(batch_norm=False).count_params() == 225_034
 
@@ -89,21 +89,21 @@ def test_augmentation_rests_when_not_training():
 
 
 def test_shift_stays_in_its_range_and_uses_it(blobs):
-    moves = centres(apply(augment.RandomAffine(rotation=0.0, shift=0.1, zoom=0.0, seed=1), blobs)) - [6, 0]
+    moves = centres(apply(augment.RandomWarp(rotation=0.0, shift=0.1, zoom=0.0, seed=1), blobs)) - [6, 0]
     assert np.abs(moves).max() < 2.8 + 0.05  # a tenth of 28 pixels
     assert np.abs(moves).max(axis=0).min() > 2.6 and np.abs(moves.mean(axis=0)).max() < 0.2
     assert abs(np.corrcoef(moves.T)[0, 1]) < 0.15  # x and y are drawn apart
 
 
 def test_rotation_stays_in_its_range_and_uses_it(blobs):
-    spots = centres(apply(augment.RandomAffine(rotation=20.0, shift=0.0, zoom=0.0, seed=1), blobs))
+    spots = centres(apply(augment.RandomWarp(rotation=20.0, shift=0.0, zoom=0.0, seed=1), blobs))
     angles = np.degrees(np.arctan2(spots[:, 1], spots[:, 0]))
     assert 19 < np.abs(angles).max() < 20.2 and abs(angles.mean()) < 1.5
     np.testing.assert_allclose(np.hypot(*spots.T), 6, atol=0.05)  # about the centre, so no distance changes
 
 
 def test_zoom_stays_in_its_range_and_uses_it(blobs):
-    spots = centres(apply(augment.RandomAffine(rotation=0.0, shift=0.0, zoom=0.2, seed=1), blobs))
+    spots = centres(apply(augment.RandomWarp(rotation=0.0, shift=0.0, zoom=0.2, seed=1), blobs))
     factors = spots[:, 0] / 6
     assert 0.79 < factors.min() < 0.82 and 1.18 < factors.max() < 1.21
     assert np.abs(spots[:, 1]).max() < 0.05
@@ -113,7 +113,7 @@ def test_zoom_differs_between_width_and_height():
     y, x = np.mgrid[:28, :28]
     spot = np.exp(-((x - 13.5 - 6) ** 2 + (y - 13.5 - 6) ** 2) / 4).astype("float32")
     batch = np.repeat(spot[None, ..., None], 300, axis=0)
-    factors = centres(apply(augment.RandomAffine(rotation=0.0, shift=0.0, zoom=0.2, seed=1), batch)) / 6
+    factors = centres(apply(augment.RandomWarp(rotation=0.0, shift=0.0, zoom=0.2, seed=1), batch)) / 6
     assert (factors.std(axis=0) > 0.1).all()  # both are drawn
     assert abs(np.corrcoef(factors.T)[0, 1]) < 0.2
 
@@ -128,14 +128,14 @@ def test_background_stays_black_and_values_in_range():
 
 
 def test_what_comes_in_from_outside_is_background():
-    changed = apply(
-        augment.RandomAffine(rotation=0.0, shift=0.3, zoom=0.0, seed=1), np.ones((50, 28, 28, 1), "float32")
-    )
-    assert (changed[:, [0, -1]] == 0).any(axis=(1, 2, 3)).mean() > 0.8
+    changed = apply(augment.RandomWarp(rotation=0.0, shift=0.3, zoom=0.0, seed=1), np.ones((50, 28, 28, 1), "float32"))
+    assert (changed[:, [0, -1]] < 1e-3).any(axis=(1, 2, 3)).mean() > 0.8
 
 
 def test_each_image_gets_its_own_change(blobs):
-    assert len(np.unique(centres(apply(augment.RandomAffine(seed=1), blobs[:50])).round(4), axis=0)) == 50
+    assert (
+        len(np.unique(centres(apply(augment.RandomWarp(10.0, 0.08, 0.1, seed=1), blobs[:50])).round(4), axis=0)) == 50
+    )
 
 
 def test_noise_has_its_strength():
@@ -147,7 +147,7 @@ def test_noise_has_its_strength():
 def test_augmentation_repeats_with_the_seed(blobs):
     def twice(seed, layer_seed):
         keras.utils.set_random_seed(seed)
-        layer = augment.RandomAffine(seed=layer_seed)
+        layer = augment.RandomWarp(10.0, 0.08, 0.1, seed=layer_seed)
         return apply(layer, blobs[:8]), apply(layer, blobs[:8])
 
     for layer_seed in (None, 3):
@@ -182,14 +182,6 @@ def test_warp_without_limits_is_the_identity():
     batch = images(3)
     nothing = augment.RandomWarp(rotation=0.0, shift=0.0, zoom=0.0, slant=0.0, elastic=0.0)
     np.testing.assert_allclose(apply(nothing, batch), batch, atol=1e-5)
-
-
-def test_warp_does_what_affine_does(blobs):
-    settings = {"rotation": 20.0, "shift": 0.0, "zoom": 0.2}
-    warped = centres(apply(augment.RandomWarp(**settings, slant=0.0, elastic=0.0, seed=1), blobs))
-    turned = centres(apply(augment.RandomAffine(**settings, seed=2), blobs))
-    for a, b in ((np.hypot(*warped.T), np.hypot(*turned.T)), (warped[:, 1], turned[:, 1])):
-        np.testing.assert_allclose(np.quantile(a, [0.02, 0.5, 0.98]), np.quantile(b, [0.02, 0.5, 0.98]), atol=0.35)
 
 
 def test_elastic_moves_points_by_its_strength_and_smoothly():
@@ -242,7 +234,7 @@ def test_patches_cover_rectangles_and_bring_pieces_of_others():
     assert changed.min() == 0 and changed.max() == 1
     touched = (changed != batch[..., 0]).any(axis=(1, 2))
     assert 0.35 < touched.mean() < 0.75 and not (changed != batch[..., 0]).mean() > 0.1
-    # On black, gray or white shows in a rectangle of at most half the side.
+    # On black, grey or white shows in a rectangle of at most half the side.
     rows = np.ptp([np.flatnonzero(image.any(axis=1))[[0, -1]] for image in changed[500:][touched[500:]]], axis=1) + 1
     assert rows.max() <= 28 and np.median(rows) <= 14
     white_on_black = (changed[500:] == 1).any(axis=(1, 2)).mean()

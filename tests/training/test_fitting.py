@@ -1,4 +1,4 @@
-"""helpers.training: schedules, and a training that stops at any moment and goes on as if it had not."""
+"""helpers.training.fitting: schedules, and a training that stops at any moment and goes on as if it had not."""
 
 import keras
 import numpy as np
@@ -29,7 +29,9 @@ def build():
         keras.layers.Dropout(0.3),
         keras.layers.Dense(10, activation="softmax"),
     ]
-    return keras.Sequential(steps), keras.Sequential([augment.RandomWarp(), augment.RandomStroke()])
+    return keras.Sequential(steps), keras.Sequential(
+        [augment.RandomWarp(15.0, 0.08, 0.15, 15.0, 0.8), augment.RandomStroke()]
+    )
 
 
 def run(file, epochs=4, stop_after=None, ahead=False):
