@@ -5,7 +5,13 @@ from collections.abc import Callable
 
 
 def check(answer: object, test: Callable[[object], bool], hint: str) -> None:
-    """Prints whether `answer` passes `test`; `...` (Ellipsis) means that it is still open."""
+    """Prints whether an exercise is solved.
+
+    Args:
+        answer: the reader's answer; `...` (Ellipsis) means that it is still open.
+        test: returns whether an answer is right; one that raises an exception is wrong.
+        hint: printed with a wrong answer.
+    """
     if answer is ...:
         print("Exercise: not answered yet")
         return

@@ -1,7 +1,6 @@
-"""What comes from the reader's hand: the drawing pad and the upload button. Predicts nothing itself.
+"""What comes from the reader's hand: a pad to draw on, with a button to upload pictures. Predicts nothing itself.
 
-The pad's other half, in the browser, is helpers/pad.js with helpers/pad.css.
-Explained in notebooks/06_custom_image_prediction.ipynb.
+The pad's other half, in the browser, is pad.js with pad.css. Explained in notebooks/06_custom_image_prediction.ipynb.
 """
 
 import base64
@@ -24,11 +23,19 @@ MAX_DRAWING = 1_000_000  # characters of base64; a drawing of the pad has some t
 
 
 def drawing_pad(predictor: "Predictor") -> "DrawingPad | None":
-    """Shows a pad to draw digits on, the upload button below it, and returns the pad; None where nobody is there.
+    """Shows a pad to draw digits on, with an upload button below it.
 
-    See `upload_button` for who is there, and `uploaded_files` for the files that come in by the button.
+    Under papermill, nbconvert and in tests nobody is there to draw, and a widget would only leave random ids in the
+    output. Those run cells without standard input, which tells them from JupyterLab, VS Code and Colab.
+
+    Args:
+        predictor: answers what is drawn or uploaded; anything with a method `read(bytes) -> Reading`.
+
+    Returns:
+        The pad, or None where nobody is there.
     """
-    if not _is_watched():
+    kernel = getattr(get_ipython(), "kernel", None)
+    if kernel is None or not kernel.get_parent("shell").get("content", {}).get("allow_stdin"):
         return None
     pad = DrawingPad(predictor)
     display(VBox([pad, pad.button]))
@@ -38,10 +45,9 @@ def drawing_pad(predictor: "Predictor") -> "DrawingPad | None":
 class DrawingPad(anywidget.AnyWidget):
     """A pad to draw a digit on with mouse, finger, pen or keyboard, and what the predictor makes of it.
 
-    `predictor` needs one method, `read(bytes) -> Reading`. The pad shows the answer with its confidence, or why there
-    is none, the ten probabilities and the 28×28 pixels that went into the network; while drawing, too. What is
-    uploaded with `button` is read and shown in the same way. In Colab anywidget itself switches on what foreign
-    widgets need.
+    The pad shows the answer with its confidence, or why there is none, the ten probabilities and the 28×28 pixels that
+    went into the network; while drawing, too. What is uploaded with `button` is read and shown in the same way. In
+    Colab anywidget itself switches on what foreign widgets need.
     """
 
     _esm = Path(__file__).with_name("pad.js")
@@ -54,22 +60,23 @@ class DrawingPad(anywidget.AnyWidget):
     def __init__(self, predictor: "Predictor"):
         super().__init__()
         self._predictor = predictor
-        self.button = _button()
+        self.button = FileUpload(accept="image/*", multiple=True, description="Upload pictures")
+        self.button.layout.width = "max-content"  # its label grows by the number of files
+        if self.button.has_trait("tooltip"):  # from ipywidgets 8 on, which would say "null"
+            self.button.tooltip = "Read digits in files of yours"
         self.button.observe(self._read_uploads, "value")
         self.observe(self._read_drawing, "number")
 
     def _read_drawing(self, change: object) -> None:
         """Answers the drawing that the browser has just sent."""
-        about = {"number": self.number, "name": ""}
         if len(self.drawing) > MAX_DRAWING:
-            self.answer = about | _failure("The drawing is too large: clear the pad and draw again.")
-            return
-        try:
-            picture = base64.b64decode(self.drawing, validate=True)
-        except (binascii.Error, ValueError):
-            self.answer = about | _failure("The drawing did not arrive whole: draw on, or clear the pad.")
-            return
-        self.answer = about | self._read(picture)
+            answer = _failure("The drawing is too large: clear the pad and draw again.")
+        else:
+            try:
+                answer = self._read(base64.b64decode(self.drawing, validate=True))
+            except (binascii.Error, ValueError):
+                answer = _failure("The drawing did not arrive whole: draw on, or clear the pad.")
+        self.answer = {"number": self.number, "name": ""} | answer
 
     def _read_uploads(self, change: object) -> None:
         """Shows the answer for each file that was uploaded; the last one stays."""
@@ -83,44 +90,21 @@ class DrawingPad(anywidget.AnyWidget):
             return _failure(f"Reading failed ({type(error).__name__}: {error}).")
 
 
-def upload_button() -> FileUpload | None:
-    """Shows a button that uploads pictures and returns it; None where nobody is there to press it.
-
-    Under papermill, nbconvert and in tests no person watches: those run cells without standard input, which is how
-    they are told from JupyterLab, VS Code and Colab. A widget there would only leave random ids in the output.
-    """
-    if not _is_watched():
-        return None
-    button = _button()
-    display(button)
-    return button
-
-
 def uploaded_files(widget: FileUpload | DrawingPad | None) -> list[tuple[str, bytes]]:
-    """Name and content of each uploaded file, in order; an empty list before any upload.
+    """Lists what was uploaded, whatever the version of ipywidgets.
 
-    `widget` is what `upload_button` or `drawing_pad` returned: None has no files. In ipywidgets 7 a button's value is
-    a dictionary by name, from 8 on a tuple of dictionaries.
+    Args:
+        widget: what `drawing_pad` returned, or a button; None has no files.
+
+    Returns:
+        Name and content of each file, in order.
     """
     if widget is None:
         return []
     value = getattr(widget, "button", widget).value
-    if isinstance(value, dict):
+    if isinstance(value, dict):  # ipywidgets 7; from 8 on a tuple of dictionaries
         return [(name, bytes(file["content"])) for name, file in value.items()]
     return [(file["name"], bytes(file["content"])) for file in value]
-
-
-def _is_watched() -> bool:
-    """Whether a person sees what a cell shows."""
-    return bool(getattr(getattr(get_ipython(), "kernel", None), "_allow_stdin", False))
-
-
-def _button() -> FileUpload:
-    button = FileUpload(accept="image/*", multiple=True, description="Upload pictures")
-    button.layout.width = "max-content"  # its label grows by the number of files
-    if button.has_trait("tooltip"):  # from ipywidgets 8 on, which would say "null"
-        button.tooltip = "Read digits in files of yours"
-    return button
 
 
 def _answer(reading: "Reading") -> dict:
@@ -142,5 +126,5 @@ def _failure(reason: str) -> dict:
 
 
 def _png(picture: np.ndarray) -> str:
-    """A gray picture uint8 as the base64 text of a PNG file."""
+    """A grey picture uint8 as the base64 text of a PNG file."""
     return base64.b64encode(cv2.imencode(".png", picture)[1].tobytes()).decode("ascii")

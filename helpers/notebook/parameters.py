@@ -28,46 +28,36 @@ class Rule:
     wanted: str = ""
 
 
-def _count(low: int = 1, high: float = math.inf) -> Rule:
-    return Rule(int, low, high)
-
-
-def _fraction(high: float = 1.0) -> Rule:
-    return Rule(float, 0.0, high)
-
-
 # A folder name on every system, Windows with its devices included; not the folder that holds what is shipped.
 RUN = r"(?!(?i:reference|(con|prn|aux|nul|com\d|lpt\d)(\..*)?)$)[^\s./\\:*?\"<>|][^/\\:*?\"<>|\x00-\x1f\x7f]*(?<![. ])"
 
 RULES = {
-    "RUN": Rule(
-        str, pattern=RUN, wanted="a folder name that every system allows, without slashes, other than reference"
-    ),
-    "SEED": _count(0, 2**31 - 1),
+    "RUN": Rule(str, pattern=RUN, wanted="a folder name that every system allows, without slashes, not 'reference'"),
+    "SEED": Rule(int, 0, 2**31 - 1),
     "DATASET": Rule(str, pattern=r".+", wanted="mnist, fashion_mnist or the path of an .npz file"),
     "IMAGE": Rule(str, wanted="the path of a picture, or nothing"),
-    "TRAIN_SIZE": _count(100),
-    "PICTURES": _count(16),
-    "VALIDATION": _count(100),
-    "EPOCHS": _count(),
-    "BATCH_SIZE": _count(),
+    "TRAIN_SIZE": Rule(int, 100),
+    "PICTURES": Rule(int, 16),
+    "VALIDATION": Rule(int, 100),
+    "EPOCHS": Rule(int, 1),
+    "BATCH_SIZE": Rule(int, 1),
     "LEARNING_RATE": Rule(float, 1e-7, 1.0),
     "ROTATION": Rule(float, 0.0, 180.0),
-    "SHIFT": _fraction(0.5),
-    "ZOOM": _fraction(0.9),
-    "NOISE": _fraction(),
-    "ABLATION_SIZE": _count(100),
-    "ABLATION_EPOCHS": _count(),
-    "EMBEDDING_SIZE": _count(100),
-    "CLASSICAL_TRAIN_SIZE": _count(100),
-    "CORRUPTED_SIZE": _count(100),
-    "ATTACKED_SIZE": _count(50),
+    "SHIFT": Rule(float, 0.0, 0.5),
+    "ZOOM": Rule(float, 0.0, 0.9),
+    "NOISE": Rule(float, 0.0, 1.0),
+    "ABLATION_SIZE": Rule(int, 100),
+    "ABLATION_EPOCHS": Rule(int, 1),
+    "EMBEDDING_SIZE": Rule(int, 100),
+    "CLASSICAL_TRAIN_SIZE": Rule(int, 100),
+    "CORRUPTED_SIZE": Rule(int, 100),
+    "ATTACKED_SIZE": Rule(int, 50),
     "OTHER_DIGITS": Rule(str, wanted="the path of an .npz file, or nothing"),
-    "TRIALS": _count(2),
-    "SEARCH_TRAIN_SIZE": _count(100),
-    "SEARCH_EPOCHS": _count(),
-    "FINAL_EPOCHS": _count(),
-    "TIMING_STEPS": _count(),
+    "TRIALS": Rule(int, 2),
+    "SEARCH_TRAIN_SIZE": Rule(int, 100),
+    "SEARCH_EPOCHS": Rule(int, 1),
+    "FINAL_EPOCHS": Rule(int, 1),
+    "TIMING_STEPS": Rule(int, 1),
 }
 
 

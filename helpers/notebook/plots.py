@@ -1,66 +1,53 @@
-"""Figures: one style, colour-blind safe, with alt text. Draws what others computed; computes nothing."""
+"""Figures: one style, colour-blind safe, with alt text. Draws what others computed; computes nothing.
+
+The functions return a Matplotlib figure, to be given to `show`.
+"""
 
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import PIL.Image
 from IPython.display import Image, display
+from matplotlib import cycler, ticker
 from matplotlib.figure import Figure
 
 from helpers.files import atomic
 
 # Okabe and Ito's palette, told apart with every common kind of colour blindness.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442"]
-DPI = 90
+STYLE = Path(__file__).with_suffix(".mplstyle")
 
 
 def set_style() -> None:
     """The look of every figure in the series."""
-    plt.rcParams.update(matplotlib.rcParamsDefault | {"backend": matplotlib.get_backend()})
-    plt.rcParams.update({
-        "axes.axisbelow": True,
-        "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
-        "axes.grid": True,
-        "axes.spines.right": False,
-        "axes.spines.top": False,
-        "axes.titlesize": 11,
-        "axes.titleweight": "bold",
-        "figure.dpi": DPI,
-        "figure.figsize": (7, 3.6),
-        "figure.titlesize": 12,
-        "figure.titleweight": "bold",
-        "font.size": 10,
-        "grid.alpha": 0.3,
-        "image.cmap": "gray_r",
-        "legend.frameon": False,
-        "savefig.bbox": "tight",
-        "savefig.facecolor": "white",
-    })  # fmt: skip
+    plt.style.use(["default", STYLE])
+    plt.rcParams["axes.prop_cycle"] = cycler(color=COLOURS)
 
 
 def show(fig: Figure, file: Path, alt: str) -> None:
-    """Saves a figure as PNG to `file` and displays it with the alternative text `alt`; closes it."""
+    """Saves a figure as PNG, displays it, and closes it.
+
+    Args:
+        fig: the figure.
+        file: where to save it, such as `run.figure("name")`.
+        alt: the alternative text: what the figure shows, for those who cannot see it.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
     buffer = io.BytesIO()
-    fig.savefig(buffer, format="png", dpi=DPI)
+    fig.savefig(buffer, format="png")
     plt.close(fig)
-    picture = _small_png(buffer)
-    with atomic(file) as partial:
-        partial.write_bytes(picture)
-    display(Image(picture, format="png", metadata={"alt": alt}))
-
-
-def _small_png(buffer: io.BytesIO) -> bytes:
-    """The same picture in fewer bytes: with a palette where that loses nothing to the eye, since notebooks are kept in git."""
     picture = PIL.Image.open(buffer).convert("RGB")
-    if picture.getcolors(4096) is not None:  # more colours than that: a photograph is in it
+    # Notebooks are kept in git: a palette makes the file small. With more colours than that, a photograph is in it.
+    if picture.getcolors(4096) is not None:
         picture = picture.quantize(256, dither=PIL.Image.Dither.NONE)
-    small = io.BytesIO()
-    picture.save(small, format="png", optimize=True)
-    return small.getvalue()
+    with atomic(file) as partial:
+        picture.save(partial, format="png", optimize=True)
+    display(Image(Path(file).read_bytes(), format="png", metadata={"alt": alt}))
 
 
 def image_grid(
@@ -71,23 +58,22 @@ def image_grid(
     scale: float = 1.0,
     cmap: str | None = None,
 ) -> Figure:
-    """Pictures in rows of `columns`, each with an optional line of text above; `scale` is inches a picture.
+    """Draws pictures in rows.
 
-    Single-channel pictures are drawn dark on light, or by the colour map `cmap` ("gray": as a camera saw them);
-    colour ones as they are.
+    Args:
+        images: pictures (H, W) or (H, W, 3), uint8 or in 0–1. Single-channel ones are drawn dark on light.
+        titles: a line of text above each picture.
+        columns: pictures per row.
+        scale: inches per picture.
+        cmap: another colour map for single-channel pictures; "gray" draws them as a camera saw them.
     """
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     if titles is None and len({np.shape(image) for image in images}) == 1:
         return _mosaic(np.stack([np.squeeze(image) for image in images]), rows, columns, title, scale, cmap)
     height = scale * (1.28 if titles is not None else 1.0)
-    fig, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(columns * scale, rows * height + (0.4 if title else 0)),
-        squeeze=False,
-        layout="constrained",
-    )
+    size = (columns * scale, rows * height + (0.4 if title else 0))
+    fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     for axis in axes.flat:
         axis.axis("off")
     for i, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
@@ -95,29 +81,24 @@ def image_grid(
         axis.imshow(image, **({} if image.ndim == 3 else {"vmin": 0, "vmax": _white(image), "cmap": cmap}))
         if titles is not None:
             axis.set_title(titles[i], fontsize=8, fontweight="normal", pad=3)
-    if title:
-        fig.suptitle(title)
+    fig.suptitle(title)
     return fig
 
 
 def _mosaic(images: np.ndarray, rows: int, columns: int, title: str, scale: float, cmap: str | None) -> Figure:
     """Pictures of one shape as one large picture, which is many times quicker to draw than an axis for each."""
-    side = max(2, images.shape[1] // 10)  # the gap between two of them
+    side = max(2, images.shape[1] // 10)  # half the gap between two of them, in pixels
     empty = np.zeros((rows * columns - len(images), *images.shape[1:]), images.dtype)
     gaps = ((0, 0), (side, side), (side, side), (0, 0))[: images.ndim]
     tiles = np.pad(np.concatenate([images, empty]), gaps)
-    high, wide = tiles.shape[1:3]
-    grid = (
-        tiles.reshape(rows, columns, *tiles.shape[1:])
-        .swapaxes(1, 2)
-        .reshape(rows * high, columns * wide, *tiles.shape[3:])
-    )
+    high, wide, *channels = tiles.shape[1:]
+    grid = tiles.reshape(rows, columns, high, wide, *channels).swapaxes(1, 2)
     size = (columns * scale, rows * scale * high / wide + (0.4 if title else 0))
     fig, axis = plt.subplots(figsize=size, layout="constrained")
-    axis.imshow(grid, **({} if images.ndim == 4 else {"vmin": 0, "vmax": _white(images), "cmap": cmap}))
+    look = {} if channels else {"vmin": 0, "vmax": _white(images), "cmap": cmap}
+    axis.imshow(grid.reshape(rows * high, columns * wide, *channels), **look)
     axis.axis("off")
-    if title:
-        fig.suptitle(title)
+    fig.suptitle(title)
     return fig
 
 
@@ -127,10 +108,12 @@ def _white(image: np.ndarray) -> int:
 
 
 def strips(rows: Mapping[str, Mapping[str, np.ndarray]], title: str = "", scale: float = 1.0) -> Figure:
-    """One row of pictures for each entry: its label on the left, the steps' names above the first row.
+    """Draws one row of pictures per entry. Explained in notebooks/06_custom_image_prediction.ipynb.
 
-    All rows have the same steps in the same order, as `images.preprocess` returns them. Gray pictures are drawn
-    as they are: 0 black, 255 white. Explained in notebooks/06_custom_image_prediction.ipynb.
+    Args:
+        rows: label on the left → the steps of one picture as `images.preprocess` returns them: the same steps in the
+            same order, whose names stand above the first row. Pictures uint8 (H, W), 0 black, 255 white.
+        scale: inches per picture.
     """
     names = list(next(iter(rows.values())))
     size = (len(names) * scale, len(rows) * scale + (0.6 if title else 0.25))
@@ -144,8 +127,7 @@ def strips(rows: Mapping[str, Mapping[str, np.ndarray]], title: str = "", scale:
         line[0].set_ylabel(label, fontsize=8)
     for axis, name in zip(axes[0], names, strict=True):
         axis.set_title(name.replace(" ", "\n", 1), fontsize=8, fontweight="normal", pad=3)
-    if title:
-        fig.suptitle(title)
+    fig.suptitle(title)
     return fig
 
 
@@ -156,10 +138,14 @@ def answers(
     columns: int = 8,
     title: str = "",
 ) -> Figure:
-    """Each picture above a bar chart of its class probabilities, shape (N, classes), drawn from 0 to 1.
+    """Draws each picture above a bar chart of its class probabilities. Explained in notebooks/06_custom_image_prediction.ipynb.
 
-    The bar of the answer is blue where it equals the label, orange where it does not, black where the label is
-    None. Explained in notebooks/06_custom_image_prediction.ipynb.
+    Args:
+        pictures: uint8 (H, W), 0 black, 255 white.
+        probabilities: (N, classes), drawn from 0 to 1.
+        labels: the true classes. The highest bar is blue where it is the true class, orange where it is not, black
+            where the label is None.
+        columns: pictures per row.
     """
     classes = probabilities.shape[1]
     columns = min(columns, len(pictures))
@@ -178,15 +164,15 @@ def answers(
         axis.tick_params(labelsize=6, length=2, pad=1)
         axis.set_ylabel("Probability" if i % columns == 0 else "", fontsize=7)
     fig.supxlabel("Class", fontsize=8)
-    if title:
-        fig.suptitle(title)
+    fig.suptitle(title)
     return fig
 
 
 def learning_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], title: str = "Learning curves") -> Figure:
-    """Accuracy and loss by epoch, training dashed and validation solid, one colour a history.
+    """Draws accuracy and loss per epoch, training dashed, validation solid.
 
-    A history is Keras's dictionary of lists: accuracy, val_accuracy, loss, val_loss.
+    Args:
+        histories: name → Keras's `history.history`, with accuracy, val_accuracy, loss and val_loss.
     """
     fig, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     for axis, quantity, label in zip(axes, ("accuracy", "loss"), ("Accuracy (%)", "Cross-entropy (nats)"), strict=True):
@@ -197,7 +183,7 @@ def learning_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], titl
             for key, line, part in ((quantity, "--", "training"), (f"val_{quantity}", "-", "validation")):
                 axis.plot(epochs, factor * np.array(history[key]), line, color=colour, label=prefix + part, marker=".")
         axis.set(xlabel="Epoch", ylabel=label, title=label.split(" (")[0])
-        axis.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
+        axis.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
     axes[0].legend(loc="lower right", fontsize=8)
     fig.suptitle(title)
     return fig
@@ -210,7 +196,7 @@ def confusion_matrix(
     xlabel: str = "Predicted class",
     ylabel: str = "True class",
 ) -> Figure:
-    """Counts by true class (rows) and predicted class (columns); blanks are zeros.
+    """Draws counts by true class (rows) and predicted class (columns); blanks are zeros.
 
     Only what lies off the diagonal is coloured: a good classifier's mistakes would be invisible beside its hits.
     Explained in notebooks/05_evaluation.ipynb.
@@ -218,7 +204,7 @@ def confusion_matrix(
     import seaborn  # here, because most notebooks do without it
 
     matrix = np.asarray(matrix)
-    mistakes = np.ma.masked_array(matrix, np.eye(len(matrix), dtype=bool)).filled(0)
+    mistakes = np.where(np.eye(len(matrix), dtype=bool), 0, matrix)
     text = np.where(matrix == 0, "", matrix.astype(str))
     fig, axis = plt.subplots(figsize=(6.4, 5.4), layout="constrained")
     seaborn.heatmap(
@@ -232,7 +218,7 @@ def confusion_matrix(
 
 
 def dots(table, title: str, xlabel: str, ylabel: str) -> Figure:
-    """A row of the data frame a line, a column a colour, values as dots along the line; column names in the legend.
+    """Draws a data frame: one line per row, its values as dots along it, one colour per column.
 
     Explained in notebooks/05_evaluation.ipynb.
     """
@@ -245,7 +231,7 @@ def dots(table, title: str, xlabel: str, ylabel: str) -> Figure:
 
 
 def heat_map(table, title: str, xlabel: str, ylabel: str) -> Figure:
-    """The numbers of a data frame, 0 to 100, on colours from dark (50 or less) to bright; blanks where there is none.
+    """Draws the numbers of a data frame, 0 to 100, on colours from dark (50 or less) to bright; NaN stays blank.
 
     Explained in notebooks/05_evaluation.ipynb.
     """
@@ -262,13 +248,13 @@ def heat_map(table, title: str, xlabel: str, ylabel: str) -> Figure:
 
 
 def reliability(tables: Mapping[str, tuple], title: str = "Reliability diagram") -> Figure:
-    """Accuracy against confidence by bin, in percent: two tables of `evaluation.reliability` a classifier.
+    """Draws accuracy against confidence by bin, in percent. Explained in notebooks/05_evaluation.ipynb.
 
-    The first of them, clean images, is drawn solid, the second, corrupted ones, dashed. Explained in
-    notebooks/05_evaluation.ipynb.
+    Args:
+        tables: name of a classifier → two tables of `evaluation.reliability`: clean images (solid), corrupted (dashed).
     """
     fig, axis = plt.subplots(figsize=(5.4, 4.2), layout="constrained")
-    axis.plot([0, 100], [0, 100], color="black", linewidth=1, label="promise kept")
+    axis.plot([0, 100], [0, 100], color="black", linewidth=1, label="perfect calibration")
     for colour, (name, pair) in zip(COLOURS, tables.items(), strict=False):
         for line, what, bins in zip(("-", "--"), ("clean", "corrupted"), pair, strict=True):
             values = 100 * bins["confidence"], 100 * bins["accuracy"]
@@ -279,7 +265,7 @@ def reliability(tables: Mapping[str, tuple], title: str = "Reliability diagram")
 
 
 def overlays(pictures: np.ndarray, rows: Mapping[str, np.ndarray], titles: Sequence[str], title: str = "") -> Figure:
-    """Pictures (N, H, W) under heat maps (N, H, W), 0 to 1: one row of pictures for each set of maps.
+    """Draws pictures (N, H, W) under heat maps (N, H, W), 0 to 1: one row of pictures per entry of `rows`.
 
     Explained in notebooks/05_evaluation.ipynb.
     """
@@ -299,7 +285,7 @@ def overlays(pictures: np.ndarray, rows: Mapping[str, np.ndarray], titles: Seque
 
 
 def embedding(points: np.ndarray, labels: np.ndarray, marked: np.ndarray, title: str, legend: str) -> Figure:
-    """Points (N, 2) drawn as their class's number; those in the mask `marked` circled.
+    """Draws points (N, 2) as the number of their class; those in the mask `marked` (N,) are circled.
 
     Explained in notebooks/05_evaluation.ipynb.
     """
@@ -314,7 +300,7 @@ def embedding(points: np.ndarray, labels: np.ndarray, marked: np.ndarray, title:
 
 
 def error_bars(panels: Mapping[str, tuple], title: str, ylabel: str) -> Figure:
-    """One panel an entry, its name below: x, y, and y's lower and upper bounds, each of shape (N,).
+    """Draws one panel per entry, its name below: x, y, and y's lower and upper bounds, each of shape (N,).
 
     Explained in notebooks/05_evaluation.ipynb.
     """

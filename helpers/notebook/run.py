@@ -32,12 +32,8 @@ PACKAGES = (
 
 def makers(file: str) -> list[str]:
     """The notebooks whose second cell lists `file` under Makes, such as ["03_baseline_cnn"]."""
-    found = []
-    for path in sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")):
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        if file in declared("".join(cells[1]["source"]), "Makes"):
-            found.append(path.stem)
-    return found
+    books = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(paths.NOTEBOOKS.glob("[0-9]*.ipynb"))}
+    return [name for name, book in books.items() if file in declared("".join(book["cells"][1]["source"]), "Makes")]
 
 
 def declared(goals: str, word: str) -> list[str]:
@@ -74,10 +70,7 @@ class Run:
         self._recorded()  # `finish` adds to it: if it is damaged, say so before the work, not after
 
     def path(self, file: str) -> Path:
-        """Where to write `file`, a path relative to the run folder.
-
-        Returns:
-            The full path; its folder is made.
+        """Returns where to write `file`, a path relative to the run folder, and makes the folder for it.
 
         Raises:
             UserError: that folder cannot be made.
@@ -90,14 +83,11 @@ class Run:
         return path
 
     def figure(self, name: str) -> Path:
-        """Where to write a figure of this notebook: figures/NN_name.png."""
+        """Returns where to write a figure of this notebook: figures/NN_name.png."""
         return self.path(f"figures/{self.notebook[:2]}_{name}.png")
 
     def need(self, file: str) -> Path:
-        """Finds a file that an earlier notebook made.
-
-        Returns:
-            Its full path.
+        """Returns the full path of a file that an earlier notebook made.
 
         Raises:
             UserError: it is missing; the sentence names the notebook that makes it.
@@ -112,10 +102,7 @@ class Run:
         return path
 
     def save_model(self, model, file: str) -> Path:
-        """Saves a Keras model whole or not at all.
-
-        Returns:
-            The full path of the file.
+        """Saves a Keras model, whole or not at all, and returns the full path of the file.
 
         Raises:
             UserError: its weights hold NaN or infinity, or the file cannot be written.
@@ -196,7 +183,7 @@ def _commit() -> str | None:
         return None
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     try:
-        git = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=False)
-    except OSError:  # git is not installed
+        git = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):  # git is not installed, or refuses
         return None
-    return git.stdout.strip() or None if git.returncode == 0 else None
+    return git.stdout.strip() or None

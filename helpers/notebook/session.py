@@ -10,15 +10,23 @@ from helpers.notebook.run import Run
 
 
 def setup(name: str, namespace: dict[str, object], keras: bool = True) -> Run:
-    """Prepares a notebook and returns its run.
+    """Prepares a notebook: checks its parameters, seeds all random numbers, and sets the style of figures.
 
-    Checks the parameters in `namespace` (pass `globals()`), seeds Python, NumPy and Keras with SEED, makes
-    TensorFlow's operations deterministic, keeps its start-up messages off the page and sets the plot style.
-    With `keras=False` TensorFlow is not imported, which saves several seconds.
-    Raises UserError for an unknown parameter or a bad value.
+    Python, NumPy and Keras are seeded with SEED, and TensorFlow's operations made deterministic.
+
+    Args:
+        name: the notebook's name without suffix.
+        namespace: pass `globals()`; a whole number given for a fraction becomes a float there.
+        keras: False leaves TensorFlow out, which saves several seconds.
+
+    Returns:
+        The run: the folder in which this notebook finds files and leaves its own.
+
+    Raises:
+        UserError: a parameter is unknown or has a bad value, or the run folder cannot be used.
     """
     values = parameters.check(parameters.from_namespace(namespace), name)
-    namespace.update(values)  # a whole number given for a fraction becomes a float
+    namespace.update(values)
     run = Run(name, values["RUN"], values)
     plots.set_style()
     random.seed(values["SEED"])

@@ -2,13 +2,16 @@
 
 import base64
 import sys
-import tomllib
 from types import ModuleType, SimpleNamespace
 
 import cv2
 import ipywidgets
+import nbformat
 import numpy as np
+import papermill
 import pytest
+from jupyter_client.manager import start_new_kernel
+from nbconvert.preprocessors import ExecutePreprocessor
 
 from helpers import images, paths
 from helpers.errors import NoDigit, UserError
@@ -131,20 +134,39 @@ def test_probabilities_that_are_none_do_not_reach_the_browser():
 # --- where it is shown
 
 
-def test_nothing_is_shown_where_nobody_watches(capsys):
+def test_nothing_is_shown_outside_a_notebook(capsys):
     assert pad.drawing_pad(StandIn()) is None
-    assert pad.upload_button() is None
     assert capsys.readouterr() == ("", "")
 
 
-def test_pad_and_button_are_shown_to_a_person(monkeypatch):
+SHOW = """\
+from helpers.notebook import pad
+widget = pad.drawing_pad(None)
+print(type(widget.button).__name__ if widget else "nobody")"""
+
+
+def test_nothing_is_shown_where_nobody_watches(tmp_path):
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(SHOW)])
+    nbformat.write(nb, tmp_path / "in.ipynb")
+    papermill.execute_notebook(tmp_path / "in.ipynb", tmp_path / "out.ipynb", kernel_name="python3", progress_bar=False)
+    [output] = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[0].outputs
+    assert output.text == "nobody\n"
+    [output] = ExecutePreprocessor(kernel_name="python3").preprocess(nb)[0].cells[0].outputs
+    assert output.text == "nobody\n"
+
+
+def test_pad_and_button_are_shown_to_a_person():
+    """A real kernel with a client that takes input, as JupyterLab's and VS Code's do."""
     shown = []
-    monkeypatch.setattr(pad, "get_ipython", lambda: SimpleNamespace(kernel=SimpleNamespace(_allow_stdin=True)))
-    monkeypatch.setattr(pad, "display", shown.append)
-    widget = pad.drawing_pad(StandIn())
-    [box] = shown
-    assert list(box.children) == [widget, widget.button]
-    assert isinstance(pad.upload_button(), ipywidgets.FileUpload) and len(shown) == 2
+    manager, client = start_new_kernel(cwd=paths.ROOT)
+    try:
+        client.execute_interactive(SHOW, allow_stdin=True, output_hook=shown.append, timeout=60)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert [message["content"]["text"] for message in shown if message["msg_type"] == "stream"] == ["FileUpload\n"]
+    [box] = [message["content"]["data"] for message in shown if message["msg_type"] == "display_data"]
+    assert "application/vnd.jupyter.widget-view+json" in box
 
 
 def test_colab_is_told_to_allow_the_widget(monkeypatch):
@@ -156,13 +178,9 @@ def test_colab_is_told_to_allow_the_widget(monkeypatch):
     assert called == [True]
 
 
-def test_what_the_browser_needs_is_packaged_and_complete():
-    project = tomllib.loads((paths.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    patterns = project["tool"]["setuptools"]["package-data"]["helpers"]
-    folder = paths.ROOT / "helpers"
-    assert {file.name for pattern in patterns for file in folder.glob(pattern)} == {"pad.js", "pad.css"}
+def test_what_the_browser_needs_is_complete():
     for name in ("pad.js", "pad.css"):
-        text = (folder / name).read_text(encoding="utf-8")
+        text = (paths.ROOT / "helpers" / "notebook" / name).read_text(encoding="utf-8")
         assert "http" not in text and "import " not in text and "url(" not in text  # nothing comes from elsewhere
     widget = pad.DrawingPad(StandIn())
     assert "export default" in str(widget._esm) and ".digit-pad" in str(widget._css)

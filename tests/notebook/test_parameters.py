@@ -65,7 +65,7 @@ def test_run_is_one_visible_folder(name):
 
 @pytest.mark.parametrize("name", ["CON", "nul", "Com1.txt", "a.", "a ", "reference", "Reference"])
 def test_run_is_a_folder_on_windows_too_and_not_what_is_shipped(name):
-    refused({"RUN": name}, "RUN", "every system", "other than reference")
+    refused({"RUN": name}, "RUN", "every system", "not 'reference'")
 
 
 @pytest.mark.parametrize("name", ["console", "reference 2", "a.b", "con-1"])

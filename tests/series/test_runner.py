@@ -313,7 +313,7 @@ BOMB = b"SEED: [" + b", ".join(
         (["--params", "notebooks"], ["--params notebooks: not readable"]),
         (["--run", "a/b"], ["RUN = 'a/b'", "without slashes"]),
         (["--run", ".."], ["RUN = '..'"]),
-        (["--run", "reference"], ["RUN = 'reference'", "other than reference"]),
+        (["--run", "reference"], ["RUN = 'reference'", "not 'reference'"]),
         (["--params", "bomb.yml"], ["SEED = [[...], [...]", "must be a whole number"]),
         (["--params", "deep.yml"], ["--params deep.yml: not readable"]),
         (["--params", "long.yml"], ["--params long.yml: "]),
