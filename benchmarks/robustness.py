@@ -26,8 +26,8 @@ from helpers.evaluation.confidence import (
     confidences,
     error_detection_auroc,
     images_to_human,
-    probabilities,
     risk_coverage,
+    softmax,
 )
 from helpers.evaluation.metrics import spread
 from helpers.files import write_json
@@ -132,7 +132,7 @@ def knowing(said: dict, y: np.ndarray, temperature: float) -> dict[str, float]:
     found = {}
     for label, value in (("", temperature), ("_before", 1.0)):
         for place, scores in {
-            "clean": calibration(probabilities(clean, value), y),
+            "clean": calibration(softmax(clean, value), y),
             "corrupted": robustness.mean_calibration(said, y, value),
         }.items():
             found |= {f"{place}/{metric}{label}": score for metric, score in scores.items()}

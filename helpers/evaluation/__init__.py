@@ -1,4 +1,4 @@
-"""How good a classifier is, whether it knows when it errs, and what it does in a different world."""
+"""How good a classifier is, whether its confidence can be trusted, and how robust it is."""
 
 import lazy_loader
 
@@ -22,9 +22,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "confidences",
             "error_detection_auroc",
             "images_to_human",
-            "probabilities",
             "reliability",
             "risk_coverage",
+            "softmax",
             "temperature",
         ],
         "classical": ["classical_models", "compare_classifiers"],

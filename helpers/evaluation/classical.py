@@ -1,4 +1,4 @@
-"""Classifiers from before deep learning, fitted and compared fairly. Explained in notebooks/05_evaluation.ipynb."""
+"""Classical machine-learning classifiers, compared on equal terms. Explained in notebooks/05_evaluation.ipynb."""
 
 import pickle
 import time
@@ -21,17 +21,17 @@ Part = tuple[np.ndarray, np.ndarray]
 
 
 def classical_models(seed: int = 0) -> dict[str, ClassifierMixin]:
-    """Six classifiers, unfitted, with settings that suit pixels in 0..1."""
+    """Six unfitted classifiers with settings for pixels in 0..1."""
     return {
-        # A few neighbours that vote by closeness: about 97 % with all of MNIST.
+        # Few neighbours, weighted by distance: about 97 % with all of MNIST.
         "KNN": KNeighborsClassifier(n_neighbors=4, weights="distance"),
-        # The hinge loss makes it a linear SVM, one against the rest; descent image by image keeps it quick.
+        # With the hinge loss, a linear SVM, one class against the rest; stochastic gradient descent is fast.
         "SVM (linear)": SGDClassifier(loss="hinge", alpha=3e-4, average=True, max_iter=20, tol=None, random_state=seed),
-        # gamma="scale" follows the pixels' variance, so that it suits other data sets too.
+        # gamma="scale" adapts to the variance of the pixels, so it suits other data sets too.
         "SVM (RBF)": SVC(C=10, gamma="scale", cache_size=500),
         "Decision tree": DecisionTreeClassifier(random_state=seed),
         "Random forest": RandomForestClassifier(n_estimators=200, random_state=seed),
-        # 784 pixels and ten classes make a round dear: few rounds at a high rate, and coarse levels of gray.
+        # 784 pixels and ten classes make a round expensive: few rounds at a high rate, and coarse grey levels.
         "Gradient boosting": HistGradientBoostingClassifier(
             learning_rate=0.25, max_iter=40, max_leaf_nodes=15, max_bins=16, early_stopping=False, random_state=seed
         ),
@@ -41,13 +41,21 @@ def classical_models(seed: int = 0) -> dict[str, ClassifierMixin]:
 def compare_classifiers(
     models: Mapping[str, ClassifierMixin], train: Part, test: Part, shifted: Mapping[str, Part] | None = None
 ) -> pd.DataFrame:
-    """Fits each model on `train`, times it, and scores it on `test`; both are (images, labels).
+    """Fits each model on one core, times it and scores it; the given models stay unfitted.
 
-    Images of any shape are flattened to a row of pixels each, and uint8 is brought to 0..1. One row a model:
-    train_images, accuracy with accuracy_low and accuracy_high (95 %), f1_macro, fit_seconds, predict_seconds
-    (all test images; both on one core), model_bytes (as a pickle), and with `shifted`, further parts such as corrupted images,
-    shifted_accuracy: the mean of the accuracies on these. The given models stay unfitted.
-    Raises UserError for empty parts, or images and labels that do not match.
+    Args:
+        models: unfitted classifiers by name.
+        train: (images, labels); images of any shape are flattened, and uint8 is scaled to 0..1.
+        test: the same, for the scores.
+        shifted: further test sets, such as corrupted images.
+
+    Returns:
+        One row per model: train_images, accuracy with its 95 % interval accuracy_low and accuracy_high, f1_macro,
+        fit_seconds, predict_seconds (all test images), model_bytes (pickled), and with `shifted` the mean accuracy on
+        these, shifted_accuracy.
+
+    Raises:
+        UserError: if a part is empty, or images and labels do not match.
     """
     (x_train, y_train), (x_test, y_test) = _flat(train, "train"), _flat(test, "test")
     if x_train.shape[1] != x_test.shape[1]:
@@ -55,7 +63,7 @@ def compare_classifiers(
         raise UserError(f"Training images have {sizes}: bring them to one size.")
     further = [_flat(part, name) for name, part in (shifted or {}).items()]
     rows = {}
-    # One thread each: times compare, and boosting's threads do not wait for each other on a busy machine.
+    # One thread each: comparable times, and the threads of boosting do not stall on a busy machine.
     with threadpool_limits(limits=1):
         for name, model in models.items():
             start = time.perf_counter()
@@ -77,11 +85,11 @@ def compare_classifiers(
 
 
 def _flat(part: Part, name: str) -> Part:
-    """Images as rows of float32 pixels, after checking that they match their labels."""
+    """Images as rows of float32 pixels, checked against their labels."""
     x, y = (np.asarray(array) for array in part)
     if len(x) == 0 or x.ndim < 2 or y.shape != (len(x),):
         raise UserError(
-            f"The {name} part has images of shape {x.shape} and labels of shape {y.shape}: expected one label an image."
+            f"The {name} part has images of shape {x.shape} and labels of shape {y.shape}: expected one label per image."
         )
     rows = x.reshape(len(x), -1).astype("float32")
     return rows / 255 if x.dtype == np.uint8 else rows, y

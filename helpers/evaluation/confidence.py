@@ -1,46 +1,43 @@
-"""Whether probabilities keep their promise, and what abstaining gains. Explained in notebooks/05_evaluation.ipynb.
+"""Calibration of probabilities, and selective classification. Explained in notebooks/05_evaluation.ipynb.
 
-Labels are whole numbers from 0, of shape (N,); probabilities have shape (N, classes); logits are what softmax turns
-into probabilities. Nothing here imports TensorFlow: a Keras model comes in as what it predicted.
+Labels are integers from 0, (N,); logits and probabilities have shape (N, classes). Arrays that do not match raise
+UserError. Nothing here imports TensorFlow: it takes predictions, not models.
 """
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, logsumexp, softmax
+from scipy.special import log_softmax, logsumexp
 from sklearn.metrics import roc_auc_score
 
 from helpers.errors import UserError
+from helpers.predict.confidence import energy, softmax
 
 BINS = 15  # as in Guo and others, 2017
 
 
 def temperature(logits: np.ndarray, y_true: np.ndarray) -> float:
-    """The number by which to divide logits (N, classes) so that softmax tells probabilities one can trust.
+    """Fits the temperature by which to divide logits so that softmax gives calibrated probabilities.
 
-    It is fitted by the log loss, on images that the network has not learned from; above 1 for a network that is too
-    sure of itself. The answers stay the same. Guo and others, "On calibration of modern neural networks", 2017.
+    Minimises the log loss on held-out images; above 1 if the network is overconfident. Predicted classes stay the same.
+    Guo and others, "On calibration of modern neural networks", 2017.
     """
 
     def log_loss(log_t: float) -> float:
-        """The log loss with the temperature exp(log_t)."""
         scaled = logits / np.exp(log_t)
         return float(np.mean(logsumexp(scaled, axis=1) - scaled[np.arange(len(y_true)), y_true]))
 
     return float(np.exp(minimize_scalar(log_loss, bounds=(-3, 3), method="bounded").x))
 
 
-def probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Softmax of logits (N, classes) over a temperature, in double precision."""
-    return softmax(np.asarray(logits, np.float64) / temperature, axis=1)
-
-
 def reliability(probabilities: np.ndarray, y_true: np.ndarray, bins: int = BINS) -> pd.DataFrame:
-    """What a classifier promises against what it keeps: one row a bin of equally many images, least sure first.
+    """The table of a reliability diagram: confidence against accuracy by bin.
 
-    Columns confidence (mean probability of the predicted class), accuracy, and images. Bins hold equally many images
-    and not equally wide intervals of confidence: almost all confidences of a good classifier lie above 0.99, and would
-    fall into one bin. Raises UserError if the shapes do not match.
+    Bins hold equally many images: with bins of equal width nearly all images of a good classifier would share the one
+    above 0.99.
+
+    Returns:
+        One row per bin, least confident first: confidence (mean probability of the predicted class), accuracy, images.
     """
     check_probabilities(probabilities, y_true)
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == y_true
@@ -51,11 +48,12 @@ def reliability(probabilities: np.ndarray, y_true: np.ndarray, bins: int = BINS)
 
 
 def calibration(probabilities: np.ndarray, y_true: np.ndarray, bins: int = BINS) -> dict[str, float]:
-    """How far the probabilities can be trusted; each is 0 at best.
+    """Three measures of calibration, each 0 at best.
 
-    ece, the expected calibration error (Naeini and others, 2015): the mean distance between confidence and accuracy over
-    the bins of `reliability`. nll, the negative log-likelihood in nats: Keras's cross-entropy. brier, Brier's score
-    (1950): the squared distance from the certain and right answer, 0 to 2. Raises UserError if the shapes do not match.
+    Returns:
+        ece: expected calibration error (Naeini and others, 2015), the mean gap over the bins of `reliability`.
+        nll: negative log-likelihood in nats, Keras's cross-entropy.
+        brier: Brier's score (1950), the squared distance from the one-hot label, 0 to 2.
     """
     table = reliability(probabilities, y_true, bins)
     distance = (table["confidence"] - table["accuracy"]).abs()
@@ -68,25 +66,28 @@ def calibration(probabilities: np.ndarray, y_true: np.ndarray, bins: int = BINS)
 
 
 def confidences(logits: np.ndarray) -> dict[str, np.ndarray]:
-    """Ways to say how sure an answer is, each of shape (N,), from logits (N, classes); larger is surer.
+    """Four confidence scores from logits (N, classes), each (N,); larger is more confident.
 
-    max_softmax: the largest probability. margin: how far the largest logit is ahead of the second. entropy: minus the
-    entropy of the probabilities. energy: log Σ exp of the logits (Liu and others, 2020), meant for strange images.
+    Returns:
+        max_softmax: the largest probability.
+        margin: the largest logit minus the second largest.
+        entropy: minus the entropy of the probabilities.
+        energy: log Σ exp of the logits (Liu and others, 2020), meant for out-of-distribution images.
     """
     logits = np.asarray(logits, np.float64)
     second, first = np.sort(logits, axis=1)[:, -2:].T
     return {
-        "max_softmax": softmax(logits, axis=1).max(axis=1),
+        "max_softmax": softmax(logits).max(axis=1),
         "margin": first - second,
-        "entropy": (softmax(logits, axis=1) * log_softmax(logits, axis=1)).sum(axis=1),
-        "energy": logsumexp(logits, axis=1),
+        "entropy": (softmax(logits) * log_softmax(logits, axis=1)).sum(axis=1),
+        "energy": energy(logits),
     }
 
 
 def error_detection_auroc(confidence: np.ndarray, right: np.ndarray) -> float:
-    """How often a right answer is surer than a wrong one: 1 tells all mistakes from hits, 0.5 is guessing.
+    """The probability that a right answer is more confident than a wrong one: 1 separates them, 0.5 is chance level.
 
-    NaN where all answers are right, or none is: there is nothing to tell apart.
+    NaN if all answers are right, or all wrong.
     """
     if right.all() or not right.any():
         return float("nan")
@@ -94,10 +95,12 @@ def error_detection_auroc(confidence: np.ndarray, right: np.ndarray) -> float:
 
 
 def risk_coverage(confidence: np.ndarray, right: np.ndarray) -> pd.DataFrame:
-    """What answering only the surest images gives: one row for each number of them, from 1 to all.
+    """Accuracy when only the most confident images are answered and the others go to a human.
 
-    Columns coverage (share of the images that are answered) and accuracy (on these). The others go to a human.
     El-Yaniv and Wiener, "On the foundations of noise-free selective classification", 2010.
+
+    Returns:
+        One row per number of answered images, 1 to N: coverage (their share) and accuracy (on them).
     """
     order = np.argsort(-np.asarray(confidence), kind="stable")
     answered = np.arange(1, len(order) + 1)
@@ -105,22 +108,22 @@ def risk_coverage(confidence: np.ndarray, right: np.ndarray) -> pd.DataFrame:
 
 
 def accuracy_at_coverage(curve: pd.DataFrame, coverage: float) -> float:
-    """The accuracy on this share of the images, the surest ones, of a curve by `risk_coverage`."""
+    """The accuracy on the most confident images, this share of all, from a curve by `risk_coverage`."""
     row = min(int(np.searchsorted(curve["coverage"], coverage - 1e-9)), len(curve) - 1)
     return float(curve["accuracy"].iloc[row])
 
 
 def images_to_human(curve: pd.DataFrame, accuracy: float) -> int:
-    """How many images a human must read so that the rest reach this accuracy; all of them if none do."""
+    """The smallest number of images to hand to a human so that the rest reach this accuracy; N if they never do."""
     reached = np.flatnonzero(curve["accuracy"] >= accuracy)
     return len(curve) - (int(reached[-1]) + 1 if len(reached) else 0)
 
 
 def check_probabilities(probabilities: np.ndarray, y_true: np.ndarray) -> None:
-    """Raises UserError unless there is a row of probabilities for each label, with a column for it."""
+    """Raises UserError unless there is one row per label and one column per class."""
     largest = np.max(y_true, initial=0)
     if probabilities.ndim != 2 or len(probabilities) != len(y_true) or largest >= probabilities.shape[1]:
         raise UserError(
             f"Probabilities of shape {probabilities.shape} do not fit {len(y_true)} labels up to {largest}: "
-            "expected one row an image, one column a class."
+            "expected one row per image, one column per class."
         )

@@ -1,12 +1,12 @@
-"""The 15 corruptions of the MNIST-C benchmark: digits as a bad camera, bad weather or a scribble leave them.
+"""The 15 corruptions of the MNIST-C benchmark. Explained in notebooks/05_evaluation.ipynb.
 
-Written anew from the published definitions: Mu and Gilmer, "MNIST-C: A Robustness Benchmark for Computer Vision"
+Reimplemented from the published definitions: Mu and Gilmer, "MNIST-C: A Robustness Benchmark for Computer Vision"
 (2019, arXiv:1906.02337), after Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common
-Corruptions and Perturbations" (2019, arXiv:1903.12261). Knows no model. Explained in notebooks/05_evaluation.ipynb.
+Corruptions and Perturbations" (2019, arXiv:1903.12261).
 
-`corrupt` is the way in. Each corruption is a pure function of images (float64, (N, 28, 28), 0..1, white on black),
-one parameter that sets its strength, and a random generator; every image draws its own random numbers. Results have
-the same shape; `corrupt` clips them to 0..1. The parameter of each severity stands in `CORRUPTIONS`.
+`corrupt` applies one of `CORRUPTIONS`. Each is a pure function of images (float64, (N, 28, 28), 0..1, white on black),
+a parameter that sets its strength, and a random generator, from which every image draws its own numbers. Results have
+the same shape and may leave 0..1, to which `corrupt` clips them.
 """
 
 import difflib
@@ -23,10 +23,10 @@ from skimage.util import random_noise
 from helpers.errors import UserError
 
 SIZE = 28  # pixels of an image's side
-CHUNK = 1000  # images corrupted at a time, which bounds the memory
-PLASMA = 256  # side of the height map that fog is cut from
-PLASMAS = 16  # such maps made at a time: what a processor's cache holds
-LINE_REACH = 2.3  # pixels from a line's centre at which its ink would fall to minus infinity
+CHUNK = 1000  # images per call of a corruption, which bounds the memory
+PLASMA = 256  # side in pixels of the height maps that fog is cropped from
+PLASMAS = 16  # height maps generated at a time: they fit in the cache of a processor
+LINE_REACH = 2.3  # distance in pixels from the centre of a line at which the logarithm of its ink diverges
 
 Images = np.ndarray  # float64 (N, 28, 28), 0..1
 Rng = np.random.Generator
@@ -34,35 +34,42 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class Corruption:
-    """One corruption: its function, the parameter of each severity from 1 on, the severity of the benchmark."""
+    """One corruption of the benchmark."""
 
     function: Callable[[Images, Any, Rng], Images]
-    parameters: tuple[Any, ...] = (None,)
-    default: int = 1
-
-    @property
-    def severities(self) -> int:
-        """How many severities there are: 5, or 1 where the benchmark has no scale."""
-        return len(self.parameters)
+    parameters: tuple[Any, ...] = (None,)  # of the severities from 1: five, or one where the benchmark has no scale
+    default: int = 1  # the severity that the benchmark uses
 
 
 def corrupt(x: np.ndarray, name: str, severity: int | None = None, seed: int = 0) -> np.ndarray:
-    """Images with one of `CORRUPTIONS`: uint8 (N, 28, 28), 0..255, to float32 of the same shape and range.
+    """Corrupts images; the same arguments give the same result.
 
-    Severity counts from 1 (weakest); None is the benchmark's default. As there, the result is not rounded.
-    The same x, name, severity and seed give the same result; x is left as it is.
-    Raises UserError for an unknown name, a severity that the corruption has not, or other images.
+    Args:
+        x: uint8 (N, 28, 28), 0..255, left unchanged.
+        name: a key of `CORRUPTIONS`.
+        severity: 1 (weakest) to 5; None is the benchmark's default.
+        seed: of the random numbers.
+
+    Returns:
+        float32 (N, 28, 28), 0..255, not rounded, as in the benchmark.
+
+    Raises:
+        UserError: for an unknown name, a severity that the corruption does not have, or other images.
     """
-    corruption = _find(name)
+    if name not in CORRUPTIONS:
+        close = difflib.get_close_matches(str(name), CORRUPTIONS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(CORRUPTIONS)}."
+        raise UserError(f"There is no corruption {name!r}: {hint}")
+    corruption = CORRUPTIONS[name]
     severity = corruption.default if severity is None else severity
-    if severity not in range(1, corruption.severities + 1):
-        known = "1 to 5" if corruption.severities == 5 else "only 1"
+    if severity not in range(1, len(corruption.parameters) + 1):
+        known = "1 to 5" if len(corruption.parameters) == 5 else "only 1"
         raise UserError(f"{name} has no severity {severity!r}: use {known}, or None for the benchmark's own.")
     x = np.asarray(x)
     if x.dtype != np.uint8 or x.ndim != 3 or x.shape[1:] != (SIZE, SIZE):
         raise UserError(f"Images must be uint8 of shape (N, 28, 28), 0..255; found {x.dtype} of shape {x.shape}.")
     parameter = corruption.parameters[int(severity) - 1]
-    # The second number keeps corruptions independent of each other; severities share it, so that they compare.
+    # The second number makes corruptions independent; severities share it, so that they are comparable.
     rng = np.random.default_rng([seed, list(CORRUPTIONS).index(name)])
     result = np.empty(x.shape, np.float32)
     for start in range(0, len(x), CHUNK):
@@ -71,50 +78,33 @@ def corrupt(x: np.ndarray, name: str, severity: int | None = None, seed: int = 0
     return result
 
 
-def _find(name: str) -> Corruption:
-    if name in CORRUPTIONS:
-        return CORRUPTIONS[name]
-    close = difflib.get_close_matches(str(name), CORRUPTIONS, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(CORRUPTIONS)}."
-    raise UserError(f"There is no corruption {name!r}: {hint}")
-
-
-# Noise --------------------------------------------------------------------------------------------------------
-
-
 def shot_noise(x: Images, rate: float, rng: Rng) -> Images:
-    """Few photons: a pixel counts x · rate of them on average (Poisson)."""
+    """Poisson noise of few photons: x · rate per pixel on average."""
     return rng.poisson(x * rate) / rate
 
 
 def impulse_noise(x: Images, amount: float, rng: Rng) -> Images:
-    """Salt and pepper: this share of the pixels turns white or black, each as likely."""
+    """Salt-and-pepper noise: this fraction of the pixels becomes white or black with equal probability."""
     return random_noise(x, mode="s&p", amount=amount, rng=rng)
 
 
-# Blur ---------------------------------------------------------------------------------------------------------
-
-
 def glass_blur(x: Images, parameter: tuple[float, int, int], rng: Rng) -> Images:
-    """Frosted glass: blurred, neighbours swapped at random, blurred again.
-
-    The parameter is (sigma of the blur in pixels, farthest shift in pixels, rounds of swaps).
-    """
+    """Frosted glass: blur, random swaps of neighbours, blur. `parameter`: (sigma, largest shift in pixels, rounds)."""
     sigma, distance, rounds = parameter
-    # The benchmark cuts the blurred values to whole numbers here, without rounding.
+    # Like the benchmark, truncates here instead of rounding.
     blurred = (gaussian(x, sigma, channel_axis=0) * 255).astype(np.uint8)
     return gaussian(swap_neighbours(blurred, distance, rounds, rng) / 255, sigma, channel_axis=0)
 
 
 def swap_neighbours(pixels: np.ndarray, distance: int, rounds: int, rng: Rng) -> np.ndarray:
-    """Visits the pixels from the lower right on; each swaps, half of the time, with a random one near it.
+    """Visits the pixels from the lower right; each swaps, half of the time, with a random neighbour.
 
-    Row and column shifts are drawn from -distance..distance-1. Any dtype, (N, 28, 28); the result is a copy.
+    Row and column shifts are drawn from -distance..distance-1. (N, 28, 28), any dtype; returns a copy.
     """
     shifts = np.arange(-distance, distance)
     moves = (SIZE * shifts[:, None] + shifts).ravel()
-    moves = np.concatenate([np.zeros_like(moves), moves])  # half of the time a pixel stays
-    # One row a pixel, so that each visit works on the same pixel of all images at once.
+    moves = np.concatenate([np.zeros_like(moves), moves])  # half of the time the shift is 0
+    # One row per pixel, so that each visit handles the same pixel of all images at once.
     flat = pixels.reshape(len(pixels), -1).T.copy()
     images = np.arange(len(pixels))
     centres = range(SIZE - distance, distance, -1)
@@ -127,21 +117,21 @@ def swap_neighbours(pixels: np.ndarray, distance: int, rounds: int, rng: Rng) ->
 
 
 def motion_blur(x: Images, parameter: tuple[int, float], rng: Rng) -> Images:
-    """A shaken camera: smeared to one side along a random angle of -45..45°, in 8 bits.
+    """Motion blur to one side along a random angle of -45..45°, in 8 bits. `parameter`: (radius, sigma) in pixels.
 
-    The parameter is (radius, sigma), in pixels. Follows ImageMagick's motion blur, which the benchmark calls: half
-    a Gaussian of width 2 · radius + 1, taken at the pixels nearest to a ray, the picture's edge repeated outside.
+    Follows ImageMagick's motion blur, which the benchmark calls: half a Gaussian of width 2 · radius + 1, sampled at the
+    pixels nearest to a ray; edges are padded by replication.
     """
     radius, sigma = parameter
     steps = np.arange(2 * radius + 1)
     weights = np.exp(-(steps**2) / (2 * sigma**2))
     angle = np.radians(rng.uniform(-45, 45, len(x)))[:, None]
-    # Rounds to the nearest pixel; halves go down, as ImageMagick has it.
+    # Rounds to the nearest pixel, halves down, as ImageMagick does.
     rows = np.ceil(steps * np.sin(angle) - 0.5).astype(int)
     columns = np.ceil(steps * np.cos(angle) - 0.5).astype(int)
     reach = int(steps[-1])
     padded = np.pad(x, ((0, 0), (reach, reach), (0, reach)), mode="edge")
-    # windows[n, r, c] is image n seen from r - reach rows and c columns away; a view, not a copy.
+    # windows[n, r, c] is image n shifted by r - reach rows and c columns; a view, not a copy.
     windows = np.lib.stride_tricks.sliding_window_view(padded, (SIZE, SIZE), axis=(1, 2))
     images = np.arange(len(x))
     total = np.zeros_like(x)
@@ -150,13 +140,10 @@ def motion_blur(x: Images, parameter: tuple[int, float], rng: Rng) -> Images:
     return np.floor(255 * total + 0.5) / 255
 
 
-# Geometry -----------------------------------------------------------------------------------------------------
-
-
 def shear(x: Images, angle: float, rng: Rng) -> Images:
     """Slanted to the left or right by an angle in radians."""
-    # scikit-image has changed what this angle means since the benchmark came out: a row now moves by tan(angle) of
-    # its height; it was by sin(angle), with the height shrunk by cos(angle). Here it is what today's version does.
+    # The angle is today's scikit-image's: rows move by tan(angle) of their height. In the benchmark's version they
+    # moved by sin(angle), and heights shrank by cos(angle).
     return _warp_randomly(x, [_about_centre(shear=sign * angle) for sign in (-1, 1)], rng)
 
 
@@ -166,46 +153,43 @@ def scale(x: Images, factor: float, rng: Rng) -> Images:
 
 
 def rotate(x: Images, angle: float, rng: Rng) -> Images:
-    """Turned to the left or right by an angle in radians."""
+    """Rotated to the left or right by an angle in radians."""
     return _warp_randomly(x, [_about_centre(rotation=sign * angle) for sign in (-1, 1)], rng)
 
 
 def translate(x: Images, pixels: int, rng: Rng) -> Images:
-    """Moved by this many pixels along both axes, each in either direction."""
+    """Shifted by this many pixels along both axes, each in either direction."""
     shifts = (-pixels, pixels)
     return _warp_randomly(x, [AffineTransform(translation=(dx, dy)) for dx in shifts for dy in shifts], rng)
 
 
 def _about_centre(**transform: float) -> AffineTransform:
-    """The transform (of output to input coordinates) that leaves the image's centre where it is."""
+    """A transform (output to input coordinates) about the centre of the image."""
     centre = np.full(2, (SIZE - 1) / 2)
     to_centre, back = AffineTransform(translation=-centre), AffineTransform(translation=centre)
     return to_centre + AffineTransform(**transform) + back
 
 
 def _warp_randomly(x: Images, inverse_maps: list[AffineTransform], rng: Rng) -> Images:
-    """Each image warped (bilinear, black outside) by one of the maps of output to input coordinates."""
+    """Each image warped (bilinear, padding 0) by a random one of the maps from output to input coordinates."""
     choice = rng.integers(len(inverse_maps), size=len(x))
     result = np.empty_like(x)
     for number, inverse_map in enumerate(inverse_maps):
         chosen = choice == number
         if chosen.any():
-            # scikit-image warps the channels of one picture alike, so the images go in as channels.
+            # scikit-image warps all channels of a picture alike, so the images are passed as channels.
             channels = np.moveaxis(x[chosen], 0, -1)
             result[chosen] = np.moveaxis(warp(channels, inverse_map), -1, 0)
     return result
 
 
-# Light and weather --------------------------------------------------------------------------------------------
-
-
 def brightness(x: Images, amount: float, rng: Rng) -> Images:
-    """Lighter all over by this amount; for gray pictures that is what adding to the V of HSV does."""
+    """Brighter by this amount, which for grey images equals adding it to V in HSV."""
     return x + amount
 
 
 def stripe(x: Images, _: None, rng: Rng) -> Images:
-    """The left and the right quarter in negative."""
+    """The left and the right quarter inverted."""
     sides = np.r_[0:7, 21:28]
     result = x.copy()
     result[:, :, sides] = 1 - x[:, :, sides]
@@ -213,9 +197,9 @@ def stripe(x: Images, _: None, rng: Rng) -> Images:
 
 
 def fog(x: Images, parameter: tuple[float, float], rng: Rng) -> Images:
-    """Under a random cloud, then dimmed so that an image's brightest pixel could not pass what it was.
+    """A random cloud added, then dimmed so that the maximum of each image cannot grow.
 
-    The parameter is (strength, decay): a large decay makes the cloud smooth.
+    `parameter`: (strength, decay); a larger decay makes the cloud smoother.
     """
     strength, decay = parameter
     cloud = np.empty_like(x)
@@ -227,13 +211,13 @@ def fog(x: Images, parameter: tuple[float, float], rng: Rng) -> Images:
 
 
 def plasma(count: int, decay: float, rng: Rng) -> np.ndarray:
-    """Random height maps, float32 (count, 256, 256), each from exactly 0 to exactly 1; opposite edges meet.
+    """Periodic random height maps, float32 (count, 256, 256), each from exactly 0 to exactly 1.
 
-    The diamond-square algorithm (Fournier, Fussell and Carpenter 1982) from a single flat point, doubling the side
-    at each step. The noise shrinks by decay² a step: the benchmark multiplies its amplitude by itself.
+    The diamond-square algorithm (Fournier, Fussell and Carpenter 1982) from a single point, doubling the side at each
+    step. As in the benchmark, the noise shrinks by decay² per step.
     """
     heights = np.zeros((count, 1, 1), np.float32)
-    amplitude = 1.0  # any will do, as heights are brought to 0..1 at the end
+    amplitude = 1.0  # arbitrary, since heights are scaled to 0..1 at the end
     while heights.shape[1] < PLASMA:
         heights = _double(heights, amplitude, rng)
         amplitude /= decay**2
@@ -242,14 +226,14 @@ def plasma(count: int, decay: float, rng: Rng) -> np.ndarray:
 
 
 def _double(corners: np.ndarray, amplitude: float, rng: Rng) -> np.ndarray:
-    """A height map of twice the side: each new point is the mean of its four neighbours, plus uniform noise."""
+    """Height maps of twice the side: each new point is the mean of its four neighbours plus uniform noise."""
     count, side, _ = corners.shape
     noise = rng.random((3, count, side, side), dtype=np.float32)
     noise -= 0.5
     noise *= 2 * amplitude
     below, right = np.roll(corners, -1, axis=1), np.roll(corners, -1, axis=2)
     centres = (corners + below + right + np.roll(below, -1, axis=2)) / 4 + noise[0]
-    # The middle of an edge lies between its two ends and the centres of the two squares that share it.
+    # The neighbours of the middle of an edge are its two ends and the centres of its two squares.
     across = (corners + right + centres + np.roll(centres, 1, axis=1)) / 4 + noise[1]
     down = (corners + below + centres + np.roll(centres, 1, axis=2)) / 4 + noise[2]
     finer = np.empty((count, 2 * side, 2 * side), np.float32)
@@ -259,10 +243,9 @@ def _double(corners: np.ndarray, amplitude: float, rng: Rng) -> np.ndarray:
 
 
 def spatter(x: Images, parameter: tuple[float, float, float, float, float], rng: Rng) -> Images:
-    """Spots of dark gray mud.
+    """Spots of dark grey mud where blurred noise exceeds a threshold.
 
-    The parameter is (mean and sd of the noise that makes the spots, sigma of its blur, threshold above which there
-    is mud, sigma of the blur of the spots' outlines).
+    `parameter`: (mean and sd of the noise, sigma of its blur, threshold, sigma of the blur of the spots' outlines).
     """
     mean, sd, sigma, threshold, outline = parameter
     noise = gaussian(rng.normal(mean, sd, x.shape), sigma, channel_axis=0)
@@ -271,18 +254,15 @@ def spatter(x: Images, parameter: tuple[float, float, float, float, float], rng:
     return x * (1 - mud) + 63 / 255 * mud
 
 
-# Scribbles and edges ------------------------------------------------------------------------------------------
-
-
 def dotted_line(x: Images, _: None, rng: Rng) -> Images:
-    """A dotted line from the left edge, any row, to the right edge, any row."""
+    """A dotted line from a random row at the left edge to a random row at the right edge."""
     first_row, last_row = rng.integers(0, 27, (2, len(x)))
     dots = np.arange(SIZE) // 2 % 2  # two pixels off, two on
     return x + _line(np.zeros(len(x)), first_row, np.full(len(x), 27), last_row) * dots
 
 
 def zigzag(x: Images, _: None, rng: Rng) -> Images:
-    """A zigzag from column 2 to column 25 at any height, up to five rows aslant."""
+    """A zigzag from column 2 to column 25, from a random row to one up to five rows off."""
     row = rng.integers(0, 27, len(x))
     climb = rng.integers(-5, 5, len(x))
     columns, rows = _zigzag_corners(row, climb)
@@ -293,8 +273,8 @@ def zigzag(x: Images, _: None, rng: Rng) -> Images:
 
 
 def _zigzag_corners(row: np.ndarray, climb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Columns and rows, each (8, N), of the corners of zigzags that start in a row and end `climb` rows below it."""
-    reach, width = 2, 2  # of one zig, along the axis and across it
+    """Columns and rows, each (8, N), of the corners of zigzags from a row to `climb` rows below it."""
+    reach, width = 2, 2  # of one zig, along and across the axis
     span = 25 - 2
     angle = np.arctan(climb / span)
     length = span / np.cos(angle)
@@ -310,9 +290,9 @@ def _zigzag_corners(row: np.ndarray, climb: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _line(c0: np.ndarray, r0: np.ndarray, c1: np.ndarray, r1: np.ndarray) -> np.ndarray:
-    """Soft lines (N, 28, 28), 0..1, one from each column c0, row r0 to column c1 > c0, row r1, all of shape (N,).
+    """Soft lines (N, 28, 28), 0..1, from columns c0, rows r0 to columns c1 > c0, rows r1, each (N,).
 
-    The ink depends on the distance straight up or down; columns from floor(c0) to before ceil(c1) have some.
+    The ink depends on the vertical distance, in columns from floor(c0) to before ceil(c1).
     """
     pixel = np.arange(SIZE)
     slope = (r1 - r0) / (c1 - c0)
@@ -324,15 +304,13 @@ def _line(c0: np.ndarray, r0: np.ndarray, c1: np.ndarray, r1: np.ndarray) -> np.
 
 
 def canny_edges(x: Images, _: None, rng: Rng) -> Images:
-    """Only the outlines, one pixel wide, that Canny's detector (1986) finds with scikit-image's settings."""
-    result = np.empty_like(x)
-    for number, image in enumerate(x):
-        result[number] = canny(image)
-    return result
+    """Only the edges, one pixel wide, by Canny's detector (1986) with scikit-image's defaults."""
+    return np.array([canny(image) for image in x], float).reshape(x.shape)
 
 
-GEOMETRIC = ("shear", "scale", "rotate", "translate")  # what the usual augmentation does as well
+GEOMETRIC = ("shear", "scale", "rotate", "translate")  # also part of the usual augmentation
 
+# In the benchmark's order; its sixteenth, identity, changes nothing.
 CORRUPTIONS = {
     "shot_noise": Corruption(shot_noise, (60, 25, 12, 5, 3), 5),
     "impulse_noise": Corruption(impulse_noise, (0.03, 0.06, 0.09, 0.17, 0.27), 4),
@@ -345,19 +323,11 @@ CORRUPTIONS = {
     "translate": Corruption(translate, (1, 2, 3, 4, 5), 3),
     "stripe": Corruption(stripe),
     "fog": Corruption(fog, ((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4)), 5),
-    # Severities 1 to 3 are few large spots, 4 and 5 many small ones: 4 changes less of an image than 3.
+    # Severities 1 to 3 have few large spots, 4 and 5 many small ones: 4 changes less of an image than 3.
     "spatter": Corruption(
-        spatter,
-        (
-            (0.65, 0.3, 4, 0.69, 0.6),
-            (0.65, 0.3, 3, 0.68, 0.6),
-            (0.65, 0.3, 2, 0.68, 0.5),
-            (0.65, 0.3, 1, 0.65, 1.5),
-            (0.67, 0.4, 1, 0.65, 1.5),
-        ),
-        4,
-    ),
+        spatter, ((0.65, 0.3, 4, 0.69, 0.6), (0.65, 0.3, 3, 0.68, 0.6), (0.65, 0.3, 2, 0.68, 0.5),
+                  (0.65, 0.3, 1, 0.65, 1.5), (0.67, 0.4, 1, 0.65, 1.5)), 4),
     "dotted_line": Corruption(dotted_line),
     "zigzag": Corruption(zigzag),
     "canny_edges": Corruption(canny_edges),
-}  # in the benchmark's order; its sixteenth, identity, changes nothing
+}  # fmt: skip

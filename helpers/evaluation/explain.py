@@ -1,7 +1,6 @@
-"""Looks into a trained Keras network: what it computes before its answer, and what its answer depends on.
+"""Explanations: which part of an image a network's answer depends on. Explained in notebooks/05_evaluation.ipynb.
 
-Images are float32 (N, 28, 28, 1), 0 background to 1 ink; labels whole numbers (N,). Explained in
-notebooks/05_evaluation.ipynb.
+Images are float32 (N, 28, 28, 1), 0 background to 1 ink; labels are integers (N,).
 """
 
 import cv2
@@ -9,19 +8,22 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from helpers.models.networks import BATCH, open_network
+from helpers.models.networks import AT_ONCE, open_network
 
 
 def grad_cam(model: keras.Model, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Where a network sees signs of the class y: (N, 28, 28), each map from 0 to 1.
+    """Grad-CAM: where a network finds evidence for the classes y.
 
-    The last maps of the convolutions, weighted by how the class's logit depends on them, enlarged to the image.
-    Selvaraju and others, "Grad-CAM: visual explanations from deep networks via gradient-based localization", 2017.
+    The last feature maps, weighted by the gradient of the logit of the class, enlarged to the image. Selvaraju and
+    others, "Grad-CAM: visual explanations from deep networks via gradient-based localization", 2017.
+
+    Returns:
+        Heat maps (N, 28, 28), each scaled to 0..1.
     """
     opened = open_network(model)
     last = max(i for i, layer in enumerate(opened.layers) if len(layer.output.shape) == 4)
     front = keras.Model(opened.inputs[0], opened.layers[last].output)
-    maps = tf.concat([front(x[start : start + BATCH], training=False) for start in range(0, len(x), BATCH)], axis=0)
+    maps = tf.concat([front(x[start : start + AT_ONCE], training=False) for start in range(0, len(x), AT_ONCE)], axis=0)
     with tf.GradientTape() as tape:
         tape.watch(maps)
         logits = maps
@@ -36,11 +38,14 @@ def grad_cam(model: keras.Model, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def randomise(model: keras.Model, last: int, seed: int = 0) -> keras.Model:
-    """A copy whose `last` layers with weights, counted from the answer, have forgotten what they learned.
+    """A copy whose last layers are initialised anew, to test explanations.
 
-    The seed must not be that of the training: it would bring back the weights from which the training set out.
-    An explanation that looks the same for it explains the picture and not the network. Adebayo and others, "Sanity
+    An explanation that looks the same for the copy explains the image, not the network. Adebayo and others, "Sanity
     checks for saliency maps", 2018.
+
+    Args:
+        last: number of layers with weights to randomise, counted from the output.
+        seed: of the new weights; not that of the training, which would restore its initial weights.
     """
     keras.utils.set_random_seed(seed)
     copy = keras.models.clone_model(model)

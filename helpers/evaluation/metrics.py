@@ -1,7 +1,7 @@
-"""How good a classifier is, and how sure of that we can be. Explained in notebooks/05_evaluation.ipynb.
+"""Metrics of classifiers, with intervals and a test of significance. Explained in notebooks/05_evaluation.ipynb.
 
-Labels are whole numbers from 0, of shape (N,); probabilities have shape (N, classes), each row adds up to 1; logits
-are what softmax makes probabilities of. Nothing here imports TensorFlow: a Keras model comes in as what it predicted.
+Labels are integers from 0, (N,); probabilities have shape (N, classes). Arrays that do not match and impossible counts
+raise UserError. Nothing here imports TensorFlow: it takes predictions, not models.
 """
 
 import numpy as np
@@ -14,10 +14,12 @@ from helpers.evaluation.confidence import check_probabilities
 
 
 def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The interval that holds the true accuracy with this confidence, after `correct` hits in `n` images.
+    """Wilson's score interval (1927) for the true accuracy after `correct` right answers on `n` images.
 
-    Fractions between 0 and 1. Wilson's score interval (1927) stays inside 0..1 and keeps its promise near 1,
-    where the textbook's ± 1.96 standard errors fails. Raises UserError unless 0 <= correct <= n, n >= 1.
+    Unlike the textbook's ± 1.96 standard errors it stays within 0..1 and has the stated coverage near 1.
+
+    Returns:
+        Lower and upper bound, 0..1.
     """
     if n < 1 or not 0 <= correct <= n:
         raise UserError(f"{correct} correct of {n} images: expected 0 <= correct <= n and n of at least 1.")
@@ -28,13 +30,9 @@ def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[flo
 
 
 def scores(y_true: np.ndarray, y_pred: np.ndarray) -> dict[str, float]:
-    """Accuracy with its 95 % interval, and precision, recall and F1 as plain means over the classes (macro).
-
-    Raises UserError if the two arrays of labels do not match.
-    """
+    """Accuracy with its 95 % interval, and macro-averaged precision, recall and F1."""
     _check_labels(y_true, y_pred)
-    means = precision_recall_fscore_support(y_true, y_pred, average="macro", zero_division=0)
-    precision, recall, f1, _ = means
+    precision, recall, f1, _ = precision_recall_fscore_support(y_true, y_pred, average="macro", zero_division=0)
     low, high = wilson_interval(int(np.sum(y_true == y_pred)), len(y_true))
     return {
         "accuracy": float(accuracy_score(y_true, y_pred)),
@@ -47,12 +45,13 @@ def scores(y_true: np.ndarray, y_pred: np.ndarray) -> dict[str, float]:
 
 
 def mcnemar(y_true: np.ndarray, first: np.ndarray, second: np.ndarray) -> dict[str, float]:
-    """Whether two classifiers, tried on the same images, differ by more than chance: McNemar's exact test (1947).
+    """McNemar's exact test (1947): whether two classifiers differ significantly on the same images.
 
-    Only images that one of them gets right and the other wrong tell anything; were both equally good, each of these
-    would be a toss of a coin. `first` and `second` are predicted labels. Returns first_only and second_only (images
-    that only that one gets right) and p_value: how often chance alone gives a split at least as uneven.
-    Raises UserError if the arrays of labels do not match.
+    Only images that exactly one of them gets right count; if both were equally good, each of these would be a coin toss.
+
+    Returns:
+        first_only and second_only (images that only the first or second predicted labels get right), and p_value: the
+        probability of a split at least as uneven by chance alone.
     """
     _check_labels(y_true, first)
     _check_labels(y_true, second)
@@ -64,23 +63,19 @@ def mcnemar(y_true: np.ndarray, first: np.ndarray, second: np.ndarray) -> dict[s
 
 
 def spread(mean: float | None, sd: float | None = None) -> str:
-    """A mean over seeds ± its standard deviation, in percent; a dash where there is none."""
+    """A mean over seeds ± standard deviation as text in percent; a dash if there is none."""
     if mean is None:
         return "–"
     return f"{100 * mean:.2f}" + (f" ± {100 * sd:.2f}" if sd is not None else "")
 
 
 def scores_per_class(y_true: np.ndarray, y_pred: np.ndarray, num_classes: int) -> pd.DataFrame:
-    """One row a class: precision, recall with its 95 % interval, F1 and support (images of that class).
-
-    Raises UserError if the two arrays of labels do not match.
-    """
+    """Precision, recall with its 95 % interval, F1 and support (number of images): one row per class."""
     _check_labels(y_true, y_pred)
     classes = np.arange(num_classes)
-    metrics = precision_recall_fscore_support(y_true, y_pred, labels=classes, zero_division=0)
-    precision, recall, f1, support = metrics
+    precision, recall, f1, support = precision_recall_fscore_support(y_true, y_pred, labels=classes, zero_division=0)
     hits = [int(np.sum((y_true == label) & (y_pred == label))) for label in classes]
-    # A class that the test set never shows has no recall to bound.
+    # A class without test images has no recall to bound.
     bounds = [wilson_interval(hit, n) if n else (0.0, 1.0) for hit, n in zip(hits, support, strict=True)]
     columns = {
         "precision": precision,
@@ -94,28 +89,28 @@ def scores_per_class(y_true: np.ndarray, y_pred: np.ndarray, num_classes: int) -
 
 
 def confused_pairs(matrix: np.ndarray) -> pd.DataFrame:
-    """The mistakes of a confusion matrix (rows true, columns predicted), most frequent first.
+    """The mistakes in a square confusion matrix (rows true, columns predicted), most frequent first.
 
-    Columns true, predicted, count, and share: the count as a fraction of the true class.
-    Raises UserError unless the matrix is square.
+    Returns:
+        Columns true, predicted, count, and share: the count as a fraction of the true class.
     """
     matrix = np.asarray(matrix)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise UserError(f"A confusion matrix has as many rows as columns; this one has shape {matrix.shape}.")
     mistakes = matrix * (1 - np.eye(len(matrix), dtype=matrix.dtype))
     true, predicted = np.nonzero(mistakes)
-    count = mistakes[true, predicted]
-    share = count / matrix.sum(axis=1)[true]
-    table = pd.DataFrame({"true": true, "predicted": predicted, "count": count, "share": share})
-    # The stable sort keeps ties in the order of the classes, so that reruns print the same table.
+    table = pd.DataFrame({"true": true, "predicted": predicted, "count": mistakes[true, predicted]})
+    table["share"] = table["count"] / matrix.sum(axis=1)[true]
+    # A stable sort keeps ties in the order of the classes, so that reruns print the same table.
     return table.sort_values("count", ascending=False, kind="stable", ignore_index=True)
 
 
 def misclassified(probabilities: np.ndarray, y_true: np.ndarray) -> pd.DataFrame:
-    """The images whose most probable class is wrong, surest mistake first.
+    """The images whose most probable class is wrong, most confident mistake first.
 
-    Columns index (position in the data), true, predicted, confidence (probability of the predicted class)
-    and true_probability (that of the true class). Raises UserError if the shapes do not match.
+    Returns:
+        Columns index (position in the data), true, predicted, confidence (probability of the predicted class) and
+        true_probability (that of the true class).
     """
     check_probabilities(probabilities, y_true)
     predicted = probabilities.argmax(axis=1)
@@ -133,9 +128,9 @@ def misclassified(probabilities: np.ndarray, y_true: np.ndarray) -> pd.DataFrame
 
 
 def _check_labels(y_true: np.ndarray, y_pred: np.ndarray) -> None:
-    """Raises UserError unless both are non-empty arrays of labels of one length."""
+    """Raises UserError unless both are non-empty arrays of labels of the same length."""
     if np.ndim(y_true) != 1 or np.shape(y_true) != np.shape(y_pred) or len(y_true) == 0:
         raise UserError(
             f"True labels of shape {np.shape(y_true)} and predicted ones of shape {np.shape(y_pred)} "
-            "do not match: expected two arrays of the same length, one label an image."
+            "do not match: expected two arrays of the same length, one label per image."
         )

@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     ["networks", "augment"],
     {
         "networks": [
+            "FusedBatchNormalization",
             "adapt_normalisation",
             "baseline_cnn",
             "fast_cnn",

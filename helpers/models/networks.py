@@ -1,4 +1,4 @@
-"""One builder function per architecture, each returning an uncompiled `keras.Model`.
+"""One builder function per architecture, each returning an uncompiled `keras.Model`, and views into built ones.
 
 Inputs are float32 (N, 28, 28, 1) from 0 (background) to 1 (ink); outputs are softmax probabilities (N, num_classes).
 """
@@ -10,11 +10,11 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-BATCH = 500  # images at a time, which bounds the memory
+AT_ONCE = 500  # images per forward pass, which bounds the memory
 
 
 def report_cnn(num_classes: int = 10) -> keras.Model:
-    """The student report's network: conv32, pool, conv64, pool, dense128, softmax; 225,034 parameters for 10 classes.
+    """The network of the student report: conv32, pool, conv64, pool, dense128, softmax; 225,034 parameters.
 
     Explained in notebooks/03_baseline_cnn.ipynb.
     """
@@ -43,15 +43,15 @@ def baseline_cnn(
 ) -> keras.Model:
     """The report's network with batch normalisation after each convolution and dropout around the dense layer.
 
-    Pooling stands before normalisation and ReLU: with ReLU the order makes no difference to the maximum, and
-    the two then work on a quarter of the values. Explained in notebooks/03_baseline_cnn.ipynb.
+    Pooling comes before normalisation and ReLU, which then work on a quarter of the values; the maximum commutes with
+    ReLU. Explained in notebooks/03_baseline_cnn.ipynb.
     """
     model = keras.Sequential([keras.Input((28, 28, 1))], name="baseline_cnn")
     for count in filters:
         model.add(layers.Conv2D(count, kernel_size, use_bias=not batch_norm))
         model.add(layers.MaxPooling2D())
         if batch_norm:
-            # Keras's default momentum of 0.99 needs many hundred steps before validation can be trusted.
+            # With Keras's default momentum of 0.99 the moving statistics lag many hundred steps behind.
             model.add(layers.BatchNormalization(momentum=0.9))
         model.add(layers.ReLU())
     model.add(layers.Flatten())
@@ -63,10 +63,10 @@ def baseline_cnn(
 
 
 def fast_cnn(num_classes: int = 10, fused: bool = False) -> keras.Model:
-    """A small network for two processor cores: 17,434 parameters, 1.6 million multiplications and additions an image.
+    """A small network for two processor cores: 17,434 parameters, 1.6 million multiply-adds per image.
 
-    Pooling stands before normalisation and ReLU, so that both work on a quarter of the values; with filters this few
-    the flattened last maps need no hidden dense layer. Explained in notebooks/07_faster_and_better.ipynb.
+    With so few filters the flattened last maps need no hidden dense layer. `fused`: for training, with
+    FusedBatchNormalization. Explained in notebooks/07_faster_and_better.ipynb.
     """
     inputs = keras.Input((28, 28, 1))
     x = _block(inputs, 16, kernel_size=5, pool=True, fused=fused, padding="valid")
@@ -81,8 +81,8 @@ def reference_cnn(
 ) -> keras.Model:
     """The shipped network: local contrast, five convolutions, global average pooling; 280,234 parameters.
 
-    Its layers are Keras's own, so that the saved file loads without this package. `local=False` leaves the local
-    contrast out. Explained in notebooks/07_faster_and_better.ipynb.
+    Uses only Keras's own layers unless `fused`, so the saved file loads without this package. `local=False` omits the
+    local contrast. Explained in notebooks/07_faster_and_better.ipynb.
     """
     inputs = keras.Input((28, 28, 1))
     first, second, third = filters
@@ -97,10 +97,9 @@ def reference_cnn(
 
 
 def tiny_cnn(filters: tuple[int, ...] = (8, 16, 16, 16, 16), num_classes: int = 10, fused: bool = False) -> keras.Model:
-    """A network of 1,930 parameters: separable convolutions, one filter a map and then a mixture of the maps.
+    """A network of 1,930 parameters: depthwise separable convolutions, with 9 + F weights per map instead of 9 F.
 
-    Such a pair costs 9 + F weights a map instead of 9 F (Sifre, 2014; Chollet, "Xception", 2017). Trained by
-    benchmarks/accuracy.py.
+    After Sifre, 2014, and Chollet, "Xception", 2017. Trained by benchmarks/accuracy.py.
     """
     first, *others = filters
     inputs = keras.Input((28, 28, 1))
@@ -113,20 +112,19 @@ def tiny_cnn(filters: tuple[int, ...] = (8, 16, 16, 16, 16), num_classes: int = 
 
 
 def local_contrast(images, window: int = 7):
-    """Each pixel's difference from the mean around it, divided by how much its surroundings vary.
+    """Local contrast normalisation: each pixel minus the local mean, divided by the local standard deviation.
 
-    A picture that is brighter everywhere, or here and there, then looks the same: light adds to the mean and scales
-    the variation, and both are taken out. (N, H, W, 1) in and out. After Jarrett and others, "What is the best
-    multi-stage architecture for object recognition?", 2009. Explained in notebooks/05_evaluation.ipynb.
+    Makes the input invariant to brightness and contrast, global or slowly varying. (N, H, W, 1) in and out. After
+    Jarrett and others, "What is the best multi-stage architecture for object recognition?", 2009. Explained in
+    notebooks/05_evaluation.ipynb.
     """
 
     def mean(x):
-        """The mean of the window around each pixel."""
         return layers.AveragePooling2D(window, strides=1, padding="same", dtype="float32")(x)
 
     difference = layers.Subtract(dtype="float32")([images, mean(images)])
     energy = difference * difference
-    # The picture's own contrast takes part, so that an empty corner's slightest noise is not blown up.
+    # The contrast of the whole image is added, so that noise in an empty corner is not amplified.
     around = mean(mean(energy)) + 0.3 * ops.mean(energy, axis=(1, 2, 3), keepdims=True)
     return difference / ops.sqrt(around + 1e-4)
 
@@ -141,21 +139,21 @@ def _block(x, filters, kernel_size=3, pool=False, fused=False, padding="same"):
 
 
 def _answer(features, num_classes):
-    """Class probabilities, with the logits as a layer of their own: a score for unknown pictures needs them."""
+    """Class probabilities, with a separate layer for the logits, which the score for non-digits needs."""
     return layers.Softmax(name="probabilities", dtype="float32")(
         layers.Dense(num_classes, name="logits", dtype="float32")(features)
     )
 
 
 class FusedBatchNormalization(layers.BatchNormalization):
-    """Batch normalisation that trains by TensorFlow's one fused kernel; Keras 3 takes a dozen passes over memory.
+    """Batch normalisation by TensorFlow's fused kernel; in training Keras 3 makes a dozen passes over memory instead.
 
-    It has the same weights in the same order, so a network trained with it hands them to one built without:
+    It has the same weights in the same order, so they can be copied to a network built without it:
     `models.reference_cnn().set_weights(trained.get_weights())`. Explained in notebooks/07_faster_and_better.ipynb.
     """
 
     def call(self, inputs, training=None, mask=None):
-        """Normalises by the batch's statistics when `training`, else by the moving ones."""
+        """Normalises by the statistics of the batch if `training`, else by the moving ones."""
         if not training:
             return super().call(inputs, training=False)
         empty = tf.zeros(0)
@@ -169,9 +167,9 @@ class FusedBatchNormalization(layers.BatchNormalization):
 
 
 def multiplications(model: keras.Model) -> int:
-    """Multiplications (each with an addition) that one image costs in the convolutions and dense layers.
+    """Multiply-adds per image in the convolutions and dense layers.
 
-    The rest (normalisation, activation, pooling) costs little arithmetic, though it may cost time: it moves memory.
+    The other layers (normalisation, activation, pooling) are bound by memory rather than by arithmetic.
     """
     total = 0
     for layer in model.layers:
@@ -183,10 +181,10 @@ def multiplications(model: keras.Model) -> int:
 
 
 def open_network(model: keras.Model) -> keras.Model:
-    """The same network with what lies before its softmax as outputs: a dictionary of `logits` and `features`.
+    """The same network with other outputs: a dictionary of `logits` and `features`, the input of the last dense layer.
 
-    Probabilities near 1 all look the same in float32, their logits do not. Features are what the last dense layer
-    gets. The last layer is a Softmax, or a Dense layer that ends in softmax, as in all networks of the series.
+    In float32, probabilities near 1 are indistinguishable, their logits are not. The model must end in a Softmax layer
+    or in a Dense layer with softmax, as all networks of the series do.
     """
     last = model.layers[-1]
     if isinstance(last, layers.Softmax):
@@ -199,24 +197,24 @@ def open_network(model: keras.Model) -> keras.Model:
 
 
 def forward(network: keras.Model, x: np.ndarray) -> dict[str, np.ndarray]:
-    """What an opened network says to images: logits (N, classes) and features (N, F).
+    """The forward pass of an opened network on images float32 (N, 28, 28, 1): logits (N, classes), features (N, F).
 
-    Called directly, part by part: Keras's `predict` would compile anew for each of the many networks looked at here.
+    Called directly, in batches: Keras's `predict` would compile a graph for each of the many networks compared here.
     """
-    parts = [network(x[start : start + BATCH], training=False) for start in range(0, len(x), BATCH)]
+    parts = [network(x[start : start + AT_ONCE], training=False) for start in range(0, len(x), AT_ONCE)]
     return {name: np.concatenate([part[name] for part in parts]) for name in ("logits", "features")}
 
 
 def adapt_normalisation(model: keras.Model, x: np.ndarray) -> keras.Model:
-    """A copy whose batch-normalisation layers use the means and variances of these images, not those of training.
+    """A copy whose batch-normalisation layers use the statistics of these images instead of those of training.
 
-    Takes no labels: only what new pictures look like. A few hundred images, of all classes, make it stable. Schneider
-    and others, "Improving robustness against common corruptions by covariate shift adaptation", 2020.
+    Needs no labels; a few hundred images of all classes give stable statistics. Schneider and others, "Improving
+    robustness against common corruptions by covariate shift adaptation", 2020.
     """
     adapted = keras.models.clone_model(model)
     adapted.set_weights(model.get_weights())
     for layer in adapted.layers:
         if isinstance(layer, layers.BatchNormalization):
-            layer.momentum = 0.0  # forgets what it knew
+            layer.momentum = 0.0  # discards the statistics of training
     adapted(x, training=True)
     return adapted

@@ -1,4 +1,4 @@
-"""helpers.classical: each model learns, times and sizes are there, bad input."""
+"""helpers.evaluation.classical: each model learns, times and sizes are there, bad input."""
 
 import numpy as np
 import pytest
@@ -58,7 +58,7 @@ def test_uint8_images_are_brought_to_0_1_and_the_models_stay_unfitted(digits):
 def test_parts_that_do_not_match_are_refused(digits):
     (x, y), test = digits
     for train, message in (
-        ((x, y[:-1]), "one label an image"),
+        ((x, y[:-1]), "one label per image"),
         ((x[:0], y[:0]), "train part"),
         ((x[:, 1:], y), "bring them to one size"),
     ):

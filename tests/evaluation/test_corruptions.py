@@ -13,7 +13,7 @@ from helpers.evaluation import corruptions
 from helpers.evaluation.corruptions import CORRUPTIONS, corrupt
 
 RANDOM = sorted(set(CORRUPTIONS) - {"scale", "brightness", "stripe", "canny_edges"})
-SCALED = sorted(name for name, corruption in CORRUPTIONS.items() if corruption.severities == 5)
+SCALED = sorted(name for name, corruption in CORRUPTIONS.items() if len(corruption.parameters) == 5)
 
 
 def draw(cut=3):
@@ -65,7 +65,7 @@ def test_names_severities_and_defaults():
         "zigzag": (1, 1),
         "canny_edges": (1, 1),
     }
-    assert {name: (c.severities, c.default) for name, c in CORRUPTIONS.items()} == expected
+    assert {name: (len(c.parameters), c.default) for name, c in CORRUPTIONS.items()} == expected
     assert list(CORRUPTIONS) == list(expected)
     assert set(corruptions.GEOMETRIC) < set(CORRUPTIONS)
 

@@ -1,4 +1,4 @@
-"""helpers.probe on a small network: the parts fit together, attacks stay in bounds, explanations depend on weights."""
+"""Opened networks, attacks and explanations on a small network: bounds, gradients, dependence on weights."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""helpers.evaluation: known values, shapes, bad input."""
+"""helpers.evaluation.metrics and .confidence: known values, shapes, bad input."""
 
 import numpy as np
 import pytest
@@ -88,7 +88,7 @@ def test_misclassified_lists_the_surest_mistake_first():
 
 @pytest.mark.parametrize("shape", [(3,), (2, 10), (3, 2)])
 def test_misclassified_refuses_other_shapes(shape):
-    with pytest.raises(UserError, match="one row an image"):
+    with pytest.raises(UserError, match="one row per image"):
         evaluation.misclassified(np.zeros(shape), np.array([0, 1, 2]))
 
 
@@ -131,17 +131,17 @@ def test_calibration_of_the_certain_and_right_is_0_and_bad_shapes_are_refused():
     p, y = promises([1.0] * 40, [1] * 40)
     assert evaluation.calibration(p, y) == {"ece": 0, "nll": 0, "brier": 0}
     assert evaluation.reliability(p, y)["images"].sum() == 40
-    with pytest.raises(UserError, match="one row an image"):
+    with pytest.raises(UserError, match="one row per image"):
         evaluation.calibration(p[:5], y)
 
 
 def test_temperature_mends_a_network_that_is_too_sure():
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, (4000, 5))
-    y = np.array([rng.choice(5, p=row) for row in evaluation.probabilities(logits)])
+    y = np.array([rng.choice(5, p=row) for row in evaluation.softmax(logits)])
     found = evaluation.temperature(3 * logits, y)
     assert found == pytest.approx(3, rel=0.08)
-    before, after = (evaluation.calibration(evaluation.probabilities(3 * logits, t), y)["ece"] for t in (1, found))
+    before, after = (evaluation.calibration(evaluation.softmax(3 * logits, t), y)["ece"] for t in (1, found))
     assert after < 0.03 < before
 
 

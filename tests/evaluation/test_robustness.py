@@ -1,4 +1,4 @@
-"""helpers.robustness: the same corrupted images for every classifier, and the means that are reported."""
+"""helpers.evaluation.robustness: the same corrupted images for every classifier, and the means that are reported."""
 
 import numpy as np
 import pandas as pd
