@@ -3,47 +3,95 @@
 import ast
 import importlib.metadata
 import os
+import re
+import runpy
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import nbformat
 import pytest
+import setuptools
 from packaging.requirements import Requirement
 
-from helpers import environment, paths
-from helpers.errors import UserError
+from helpers import paths
+from helpers.series.dependencies import closure
+from helpers.series.runner import notebooks
+from tools import address
 
-REQUIREMENTS = paths.ROOT / "requirements.txt"
+REQUIREMENTS = (paths.ROOT / "requirements.txt").read_text(encoding="utf-8")
+SECTIONS = {
+    name: [Requirement(line.split("#")[0]) for line in body.splitlines() if line[:1].isalpha()]
+    for name, body in re.findall(r"^# \[(\w+)\][^\n]*\n(.*?)(?=^# \[|\Z)", REQUIREMENTS, re.DOTALL | re.MULTILINE)
+}
+ALL = [requirement for section in SECTIONS.values() for requirement in section]
+# Where a package is imported only in a function: where it is wanted, not with the file.
+OPTIONAL = {"distributed", "cloudpickle", "tensorflow", "keras", "scikit-learn"}
 
 
-def imported_packages() -> set[str]:
-    """Distributions that helpers, notebooks and scripts import."""
-    scripts = [p for folder in ("helpers", "data", "benchmarks") for p in (paths.ROOT / folder).glob("*.py")]
-    sources = [p.read_text(encoding="utf-8") for p in scripts]
-    for path in paths.NOTEBOOKS.glob("*.ipynb"):
-        sources += [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-    modules = set()
-    for source in sources:
-        for node in ast.walk(ast.parse(source)):
+def names(*sections: str) -> set[str]:
+    return {requirement.name for section in sections for requirement in SECTIONS[section]}
+
+
+def imported(sources, optional: bool) -> set[str]:
+    """The distributions behind the imports of Python sources; `optional`: those that wait inside functions, too."""
+    modules, own = set(), {file.stem for file in (paths.ROOT / "benchmarks").glob("*.py")}
+    for tree in map(ast.parse, sources):
+        later = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.Lambda)]
+        later += [
+            node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        ]
+        inside = set() if optional else {node for block in later for node in ast.walk(block)}
+        for node in set(ast.walk(tree)) - inside:
             if isinstance(node, ast.Import):
                 modules |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
                 modules.add(node.module.split(".")[0])
     distributions = importlib.metadata.packages_distributions()
-    own = {"helpers"} | {p.stem for p in scripts}
-    return {distributions[m][0].lower() for m in modules - set(sys.stdlib_module_names) - own}
+    foreign = modules - set(sys.stdlib_module_names) - own - {"helpers", "tools", "benchmarks"}
+    return {distributions[module][0].lower().replace("_", "-") for module in foreign}
+
+
+def texts(files) -> list[str]:
+    return [file.read_text(encoding="utf-8") for file in files if file.suffix == ".py"]
 
 
 def test_every_import_is_required():
-    required = {r.name.lower() for r in environment.requirements()}
-    assert imported_packages() - {"ipython"} <= required  # IPython comes with ipykernel, of which it is a part
+    sources = texts(
+        file for folder in ("helpers", "tools", "benchmarks") for file in (paths.ROOT / folder).rglob("*.py")
+    )
+    sources += [source for notebook in notebooks().values() for source in notebook.sources()]
+    missing = imported(sources, optional=True) - {requirement.name for requirement in ALL}
+    assert missing <= {"ipython"}  # it comes with ipykernel, of which it is a part
 
 
-def test_every_requirement_has_a_reason():
-    for line in REQUIREMENTS.read_text(encoding="utf-8").splitlines():
-        assert line.startswith("#") or "  # " in line, f"no reason: {line}"
+@pytest.mark.parametrize("command", ["from helpers.predict import __main__", "from helpers.predict import Predictor"])
+def test_the_base_alone_reads_pictures(command):
+    """The base install has nothing else; what a function imports where it is asked for may be missing."""
+    assert imported(texts(closure([command])), optional=False) <= names("base")
+
+
+def test_the_lazy_imports_of_the_base_are_known():
+    files = closure(["from helpers.predict import __main__"])
+    assert imported(texts(files), optional=True) - names("base") <= OPTIONAL
+
+
+def test_what_the_bootstrap_installs_is_enough_for_the_notebooks():
+    """On Colab and Kaggle: base and train, and what its command names; Jupyter itself is there."""
+    cell = bootstrap("https://github.com/a/b")
+    named = set(re.findall(r'"([\w-]+)"', re.search(r"missing = \[(.*)\]", cell)[1])) - {"-e"}
+    sources = [source for notebook in notebooks().values() for source in notebook.sources()]
+    sources += texts({file for notebook in notebooks().values() for file in closure(notebook.sources())})
+    there = {"ipython", "matplotlib", "ipywidgets", "traitlets"}
+    assert "seaborn" in named
+    assert imported(sources, optional=True) - {"distributed"} <= names("base", "train") | named | there
+
+
+def test_every_requirement_stands_once_in_a_section_with_a_reason():
+    lines = [line for line in REQUIREMENTS.splitlines() if line and not line.startswith("#")]
+    assert len(lines) == len(ALL) == len({requirement.name for requirement in ALL})
+    assert [line for line in lines if not re.search(r"  # \w{2,}", line)] == []
+    assert list(SECTIONS) == ["base", "train", "cluster", "notebooks", "dev"]
 
 
 def test_constraints_pin_every_requirement_within_its_range():
@@ -52,57 +100,47 @@ def test_constraints_pin_every_requirement_within_its_range():
         if line.strip() and not line.startswith("#"):
             pin = Requirement(line)
             pins.setdefault(pin.name.lower(), []).append(str(pin.specifier).removeprefix("=="))
-    for requirement in environment.requirements():
+    for requirement in ALL:
         assert requirement.name.lower() in pins, f"constraints.txt lacks {requirement.name}: make lock"
         for version in pins[requirement.name.lower()]:
             assert requirement.specifier.contains(version), f"{requirement} does not allow {version}"
 
 
 def test_this_environment_fits():
-    assert environment.problems(environment.requirements()) == {}
+    done = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    for requirement in ALL:
+        assert requirement.specifier.contains(importlib.metadata.version(requirement.name), prereleases=True), (
+            requirement
+        )
 
 
-def test_a_missing_and_an_old_package_are_named():
-    needed = [Requirement("no-such-package-xyz>=1"), Requirement("numpy>=999")]
-    found = environment.problems(needed)
-    assert found["no-such-package-xyz>=1"] == "not installed"
-    assert found["numpy>=999"].startswith("found ")
+def test_everything_is_packaged(monkeypatch):
+    built = {}
+    monkeypatch.setattr(setuptools, "setup", built.update)
+    monkeypatch.chdir(paths.ROOT)
+    runpy.run_path("setup.py")
+    assert sorted(map(str, SECTIONS["base"])) == sorted(str(Requirement(text)) for text in built["install_requires"])
+    assert set(built["extras_require"]) == set(SECTIONS) - {"base"}
+    folders = {name: paths.ROOT / built["package_dir"].get(name, name.replace(".", "/")) for name in built["packages"]}
+    packed = {
+        file for name, patterns in built["package_data"].items() for p in patterns for file in folders[name].glob(p)
+    }
+    packed |= {file for folder in folders.values() for file in folder.glob("*.py")}
+    there = {file for file in (paths.ROOT / "helpers").rglob("*") if file.is_file() and "__pycache__" not in file.parts}
+    assert there - packed == set()
+    shipped = {file.name for file in packed if file.parent == paths.REFERENCE}
+    assert shipped == {"digits.tflite", "calibration.json", "gate.npz", "line_weights.json"}
 
 
-def test_another_opencv_counts(monkeypatch):
-    def version(name):
-        if name == "opencv-python":
-            return "4.12.0"
-        raise importlib.metadata.PackageNotFoundError
-
-    monkeypatch.setattr(environment.metadata, "version", version)
-    assert environment.installed(Requirement("opencv-python-headless>=4")) == "4.12.0"
+# --- the notebooks' first code cell
 
 
-def test_a_bad_line_is_named(tmp_path):
-    file = tmp_path / "requirements.txt"
-    file.write_text("numpy>=2  # arrays\nnot a requirement!\n")
-    with pytest.raises(UserError, match="line 2"):
-        environment.requirements(file)
+def bootstrap(repository: str | None) -> str:
+    return address.TEMPLATES.get_template("bootstrap.py.j2").render(address.project() | {"repository": repository})
 
 
-def test_only_missing_packages_are_installed_and_never_tensorflow(monkeypatch):
-    commands = []
-    monkeypatch.setattr(
-        environment, "installed", lambda r: None if r.name in ("keras-tuner", "tensorflow", "keras", "ruff") else "1"
-    )
-    monkeypatch.setattr(environment.subprocess, "run", lambda command, check: commands.append(command))
-    environment.install_missing()
-    (command,) = commands
-    assert [part.split(">")[0] for part in command[5:]] == ["keras-tuner"]
-
-
-def bootstrap_cell() -> str:
-    nb = nbformat.read(sorted(paths.NOTEBOOKS.glob("[0-9]*.ipynb"))[0], as_version=4)
-    return next(c.source for c in nb.cells if "bootstrap" in c.metadata.get("tags", []))
-
-
-def run_bootstrap(folder: Path, source: str, **variables: str) -> subprocess.CompletedProcess:
+def run_cell(folder: Path, source: str, **variables: str) -> subprocess.CompletedProcess:
     """Runs the cell as on a machine where helpers isn't installed."""
     code = (
         "import importlib.util as u\nfind = u.find_spec\n"
@@ -115,47 +153,90 @@ def run_bootstrap(folder: Path, source: str, **variables: str) -> subprocess.Com
     )
 
 
-def test_bootstrap_finds_helpers_above_the_notebook():
-    done = run_bootstrap(paths.NOTEBOOKS, bootstrap_cell())
+@pytest.mark.parametrize("repository", [None, "https://github.com/a/b"])
+def test_bootstrap_finds_helpers_above_the_notebook(repository):
+    done = run_cell(paths.NOTEBOOKS, bootstrap(repository))
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()) == paths.ROOT and done.stderr == ""
 
 
-def test_bootstrap_elsewhere_says_what_to_do(tmp_path):
-    done = run_bootstrap(tmp_path, bootstrap_cell())
-    assert done.returncode != 0 and "pip install -e ." in done.stderr and "Traceback" not in done.stderr
+@pytest.mark.parametrize("repository", [None, "https://github.com/a/b"])
+def test_bootstrap_elsewhere_says_what_to_do(tmp_path, repository):
+    done = run_cell(tmp_path, bootstrap(repository))
+    assert done.returncode != 0 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith(
+        "The helpers package was not found: download the project, then run 'pip install -e .'"
+    )
+
+
+def test_without_an_address_nothing_is_fetched(tmp_path):
+    assert "http" not in bootstrap(None) and "subprocess" not in bootstrap(None)
+    assert run_cell(tmp_path, bootstrap(None), COLAB_RELEASE_TAG="x").returncode != 0
+
+
+PIP = """\
+import pathlib, sys
+if sys.argv[1] == "list":
+    print("tensorflow==2.20.0")
+else:
+    with open("installed", "a") as log:
+        log.write(" ".join(sys.argv[1:]) + "\\n")
+    sys.exit(pathlib.Path("refuse").exists())
+"""
+
+
+@pytest.fixture
+def colab(tmp_path):
+    """An empty folder as on Colab, and the cell for a small stand-in of the published project, with a pip of its own."""
+    work, origin = tmp_path / "work", tmp_path / "origin.git"
+    (work / "helpers").mkdir(parents=True)
+    (work / "helpers" / "__init__.py").touch()
+    (work / "pip.py").write_text(PIP)  # python -m pip, started in the clone, finds this one first
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-C", str(work)]
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "x"], ["tag", f"v{address.project()['version']}"]):
+        subprocess.run([*git, *command], check=True)
+    (work / "helpers" / "later.py").touch()  # after the tag
+    for command in (["add", "-A"], ["commit", "-qm", "y"], ["clone", "-q", "--bare", str(work), str(origin)]):
+        subprocess.run([*git, *command], check=True)
+    (tmp_path / "content").mkdir()
+    return tmp_path / "content", bootstrap("https://github.com/a/b").replace("https://github.com/a/b", origin.as_uri())
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
-def test_bootstrap_fetches_the_tag_on_colab(tmp_path):
-    # A small stand-in for the published repository: the cell clones its tag.
-    origin = tmp_path / "origin"
-    (origin / "helpers").mkdir(parents=True)
-    for name in ("notebook.py", "__init__.py"):
-        (origin / "helpers" / name).write_text("")
-    (origin / "helpers" / "environment.py").write_text("import pathlib; pathlib.Path('installed').write_text('yes')\n")
-    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-C", str(origin)]
-    source = bootstrap_cell()
-    repository, tag = source.split('repository, tag = "')[1].split("\n")[0].rstrip('"').split('", "')
-    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "x"], ["tag", tag]):
-        subprocess.run([*git, *command], check=True)
-    colab = tmp_path / "content"
-    colab.mkdir()
-    for _ in range(2):  # the second time as after a restart of the kernel: the clone is there
-        done = run_bootstrap(colab, source.replace(repository, str(origin)), COLAB_RELEASE_TAG="x")
-        assert done.returncode == 0, done.stderr
+def test_bootstrap_fetches_the_version_on_colab(colab):
+    folder, cell = colab
+    done = run_cell(folder, cell, COLAB_RELEASE_TAG="x")
+    assert (done.returncode, done.stderr) == (0, "")
     clone = Path(done.stdout.strip())
-    assert clone.parent == colab and (clone / "installed").exists()
+    assert clone == folder / address.project()["name"]
+    assert (clone / "helpers" / "__init__.py").exists() and not (clone / "helpers" / "later.py").exists()
+    assert (clone / "there.txt").read_text() == "tensorflow==2.20.0\n"  # what must stay
+    assert (clone / "installed").read_text() == "install -q -c there.txt -e .[train] seaborn anywidget\n"
 
 
-def test_repository_is_named_the_same_everywhere():
-    import tomllib
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_bootstrap_that_was_stopped_goes_on(colab):
+    folder, cell = colab
+    clone = folder / address.project()["name"]
+    assert run_cell(folder, cell, KAGGLE_KERNEL_RUN_TYPE="x").returncode == 0
+    (clone / "refuse").touch()
+    done = run_cell(folder, cell, KAGGLE_KERNEL_RUN_TYPE="x")
+    assert (
+        done.returncode != 0
+        and done.stderr.startswith("The project could not be fetched")
+        and "Traceback" not in done.stderr
+    )
+    (clone / "refuse").unlink()
+    assert run_cell(folder, cell, KAGGLE_KERNEL_RUN_TYPE="x").returncode == 0
+    assert (clone / "installed").read_text().count("install") == 3
 
-    project = tomllib.loads((paths.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    source = bootstrap_cell()
-    assert f'"{project["urls"]["Repository"]}", "v{project["version"]}"' in source
-    slug = project["urls"]["Repository"].removeprefix("https://github.com/")
-    assert slug in (paths.ROOT / "README.md").read_text(encoding="utf-8")
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_bootstrap_without_the_repository_is_one_sentence(colab):
+    folder, cell = colab
+    shutil.rmtree(folder.parent / "origin.git")
+    done = run_cell(folder, cell, COLAB_RELEASE_TAG="x")
+    assert done.returncode != 0 and "The project could not be fetched" in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
@@ -173,7 +254,7 @@ def test_make_says_what_is_wrong_with_python(tmp_path, version, venv, sentence):
         (fake.parent / tool).symlink_to(shutil.which(tool))
     project = tmp_path / "project"
     project.mkdir()
-    for name in ("Makefile", "requirements.txt", "constraints.txt", "pyproject.toml"):
+    for name in ("Makefile", "requirements.txt", "constraints.txt", "pyproject.toml", "setup.py"):
         shutil.copy(paths.ROOT / name, project)
     done = subprocess.run(["make", "run"], cwd=project, env={"PATH": str(fake.parent)}, capture_output=True, text=True)
     assert done.returncode != 0 and sentence in done.stderr

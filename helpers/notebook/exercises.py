@@ -1,6 +1,5 @@
-"""Exercises that check themselves, and their starters made from the solutions."""
+"""Exercises that check themselves."""
 
-import re
 from collections.abc import Callable
 
 
@@ -21,17 +20,3 @@ def check(answer: object, test: Callable[[object], bool], hint: str) -> None:
         print(f"Exercise: not yet ({type(error).__name__}: {error}). {hint}")
         return
     print("Exercise: correct" if correct else f"Exercise: not yet. {hint}")
-
-
-def starter(solution: str) -> str:
-    """The exercise cell that belongs to a solution cell.
-
-    A line `name = value  # solution` becomes `name = ...  # your turn`; other lines marked `# solution` go.
-    """
-    lines = []
-    for line in solution.split("\n"):
-        if not line.rstrip().endswith("# solution"):
-            lines.append(line)
-        elif match := re.match(r"(\s*\w+) = ", line):
-            lines.append(f"{match[1]} = ...  # your turn")
-    return "\n".join(lines)

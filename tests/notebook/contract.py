@@ -5,19 +5,23 @@ in prose.
 """
 
 import ast
+import copy
 import json
 import re
 import statistics
-import tomllib
 from collections.abc import Iterator
 
 import nbformat
 from nbformat import validator
+from papermill.translators import PythonTranslator
 
 from helpers import paths
-from helpers.notebook import exercises, parameters
+from helpers.errors import UserError
+from helpers.notebook import parameters
 from helpers.notebook.run import declared
-from tools import render
+from tools import address, render
+
+PROJECT = address.project()
 
 TAGS = {"bootstrap", "parameters", "nbval-check-output", "pad", "exercise", "solution"}
 LEVELS = ["easy", "medium", "hard"]
@@ -106,24 +110,26 @@ def title(book: Book) -> Iterator[str]:
         yield f"the first line must be '# NN · Name' after the file's name {book.name}"
 
 
+def addressed(book: Book) -> nbformat.NotebookNode:
+    """The notebook as `make address` leaves it."""
+    nb = copy.deepcopy(book.nb)
+    address.address(nb, book.name, PROJECT)
+    return nb
+
+
 @rule
 def badges(book: Book) -> Iterator[str]:
-    """Colab and slides, each leading to this very file."""
-    project = tomllib.loads((paths.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    path = project["urls"]["Repository"].removeprefix("https://") + f"/blob/main/notebooks/{book.name}.ipynb"
-    wanted = [f"https://colab.research.google.com/{path.replace('.com', '')}"]
-    wanted.append(f"https://nbviewer.org/format/slides/{path.replace('.com', '')}")
-    found = re.findall(r"\[!\[\w[^\]]*\]\([^)]+\)\]\(([^)]+)\)", book.cells[0].source)
-    if found != wanted:
-        yield f"the first cell's badges must lead to {' and '.join(wanted)}"
+    """Colab and slides, each leading to this very file, where the project has an address; else none."""
+    if book.cells[0].source != addressed(book).cells[0].source:
+        yield "the first cell's badges are not those of the address in pyproject.toml: run make address"
 
 
 @rule
 def result(book: Book) -> Iterator[str]:
-    """One line under the badges says what the reader will get."""
+    """One line under title and badges says what the reader will get."""
     below = [line for line in book.cells[0].source.split("\n")[1:] if line.strip() and "[![" not in line]
     if len(below) != 1 or words(below[0]) < 5:
-        yield "under the badges stands one line that states the result"
+        yield "under title and badges stands one line that states the result"
 
 
 @rule
@@ -152,15 +158,13 @@ def declarations(book: Book) -> Iterator[str]:
 
 @rule
 def bootstrap(book: Book) -> Iterator[str]:
-    """The third cell finds the helpers, is silent, and fetches the version that this is."""
+    """The third cell finds the helpers, is silent, and fetches the version that this is, if it has an address."""
     cells = book.tagged("bootstrap")
     if len(cells) != 1 or book.cells[2:3] != cells:
         yield "the third cell, and no other, is tagged bootstrap"
         return
-    project = tomllib.loads((paths.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    for text in (f'"{project["urls"]["Repository"]}"', f'"v{project["version"]}"'):
-        if text not in cells[0].source:
-            yield f"the bootstrap cell must name {text}, as pyproject.toml does"
+    if cells[0].source != addressed(book).cells[2].source:
+        yield "the bootstrap cell is not that of the address in pyproject.toml: run make address"
     if cells[0].outputs:
         yield "the bootstrap cell prints nothing"
 
@@ -185,9 +189,11 @@ def parameter_cell(book: Book) -> Iterator[str]:
             yield f"each line of the parameters cell is NAME = literal  # help, unlike {line!r}"
     if list(values)[:3] != ["RUN", "SEED", "DATASET"]:
         yield "the parameters start with RUN, SEED, DATASET"
+    if [parameter.name for parameter in PythonTranslator.inspect(cells[0])] != list(values):
+        yield "papermill does not see every parameter: a help text holds no '='"
     try:
         parameters.check(values, "the parameters cell")
-    except parameters.UserError as error:
+    except UserError as error:
         yield str(error)
 
 
@@ -297,7 +303,7 @@ def practice(book: Book) -> Iterator[str]:
         yield "the exercises stand under ## Exercises"
     for starter, solution in zip(starters, solutions, strict=False):
         behind = book.cells[book.cells.index(starter) + 1]
-        if behind is not solution or starter.source != exercises.starter(solution.source):
+        if behind is not solution or starter.source != render.starter(solution.source):
             yield f"the starter is not what its solution gives: {starter.source[:40]!r}"
         if "Exercise: not answered yet" not in "".join(texts(starter)):
             yield f"the starter does not say that it is not answered yet: {starter.source[:40]!r}"
@@ -415,8 +421,6 @@ def series_violations(notebooks: dict[str, nbformat.NotebookNode]) -> list[str]:
     numbers = [name[:2] for name in notebooks]
     if numbers != [f"{n:02}" for n in range(1, len(numbers) + 1)]:
         found.append(f"numbers: notebooks are numbered {', '.join(numbers)}, not from 01 without a gap")
-    if len({cell.source for nb in notebooks.values() for cell in nb.cells if "bootstrap" in tags(cell)}) > 1:
-        found.append("bootstrap: the cell is not the same in all notebooks")
     makers = {}
     for name, nb in notebooks.items():
         for file in declared(nb.cells[1].source, "Needs"):

@@ -1,43 +1,8 @@
-"""helpers.exercises: starters made from solutions, and the self-check's three answers."""
+"""helpers.notebook.exercises: the self-check's three answers."""
 
 import pytest
 
 from helpers.notebook import exercises
-
-SOLUTION = """\
-import numpy as np
-# A comment that stays.
-helper = 3  # solution
-    inner = f(x, key=1)  # solution
-answer = [
-    1,
-]
-extra(helper)  # solution
-note = "# solution is a word here"
-exercises.check(answer, lambda a: a == 3, hint="Count.")"""
-
-STARTER = """\
-import numpy as np
-# A comment that stays.
-helper = ...  # your turn
-    inner = ...  # your turn
-answer = [
-    1,
-]
-note = "# solution is a word here"
-exercises.check(answer, lambda a: a == 3, hint="Count.")"""
-
-
-def test_starter_blanks_what_is_marked_and_nothing_else():
-    assert exercises.starter(SOLUTION) == STARTER
-
-
-def test_starter_of_a_starter_is_itself():
-    assert exercises.starter(STARTER) == STARTER
-
-
-def test_starter_drops_what_is_no_assignment():
-    assert exercises.starter("a.b = 3  # solution\nx == 3  # solution\nx += 1  # solution\nend") == "end"
 
 
 @pytest.mark.parametrize(

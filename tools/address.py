@@ -1,0 +1,73 @@
+"""Writes the project's address, as pyproject.toml has it, into notebooks and README: python -m tools.address.
+
+Badges and each notebook's bootstrap cell are made from it. Without an address there are no badges, and the cell says
+what to do where the helpers are missing. Nothing is rerun: neither is part of a notebook's fingerprint.
+"""
+
+import re
+import tomllib
+from pathlib import Path
+
+import jinja2
+import nbformat
+
+from helpers import paths
+from helpers.console import command
+from helpers.errors import UserError
+from helpers.files import write_text
+
+README = paths.ROOT / "README.md"
+TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")), trim_blocks=True, lstrip_blocks=True
+)
+
+
+def project(file: Path = paths.ROOT / "pyproject.toml") -> dict:
+    """Name, version and repository of the project; the latter is None where it has no address."""
+    found = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
+    repository = found.get("urls", {}).get("Repository")
+    if repository and not re.fullmatch(r"https://github\.com/[\w.-]+/[\w.-]+", str(repository)):
+        raise UserError(f"{file.name}: Repository = {repository!r} must be https://github.com/OWNER/NAME.")
+    return {"name": found["name"], "version": found["version"], "repository": repository}
+
+
+def address(nb: nbformat.NotebookNode, name: str, about: dict) -> None:
+    """Puts badges and bootstrap into a notebook, in place; `about` is the project."""
+    badges = TEMPLATES.get_template("badges.md.j2").render(about, notebook=name)
+    title, *rest = (text for text in nb.cells[0].source.split("\n\n") if not text.startswith("[!["))
+    nb.cells[0].source = "\n\n".join(filter(None, [title, badges.strip(), *rest]))
+    for cell in nb.cells:
+        if "bootstrap" in cell.metadata.get("tags", []):
+            cell.source = TEMPLATES.get_template("bootstrap.py.j2").render(about)
+
+
+def write_notebook(nb: nbformat.NotebookNode, path: Path) -> None:
+    """Writes a notebook as Jupyter does, atomically, if it differs from the file."""
+    text = nbformat.writes(nb) + "\n"
+    if text != path.read_text(encoding="utf-8"):
+        write_text(path, text)
+
+
+def write_block(name: str, text: str) -> None:
+    """Replaces what stands between README.md's two comment lines of that name."""
+    block = f"{text.strip()}\n" if text.strip() else ""
+    found = re.compile(rf"(<!-- {name}:.*?-->\n).*?(<!-- end of {name} -->)", re.DOTALL)
+    readme, count = found.subn(lambda match: match[1] + block + match[2], README.read_text(encoding="utf-8"))
+    if count != 1:
+        raise UserError(f"README.md has lost its comment lines for {name}; restore them.")
+    write_text(README, readme)
+
+
+@command
+def main() -> None:
+    """The command line."""
+    about = project()
+    for path in sorted(paths.NOTEBOOKS.glob("[0-9]*.ipynb")):
+        nb = nbformat.read(path, as_version=4)
+        address(nb, path.stem, about)
+        write_notebook(nb, path)
+    write_block("badges", TEMPLATES.get_template("badges.md.j2").render(about, notebook=None))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
