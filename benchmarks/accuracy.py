@@ -1,4 +1,4 @@
-"""How accurate, what each idea brings, and how small: python benchmarks/accuracy.py [--only frontier members ablation].
+"""How accurate, what each idea brings, and how small: python -m benchmarks.accuracy [--only frontier members ablation].
 
 Trains each recipe with several seeds and writes outputs/reference/accuracy.json after every one of them; what is
 there already is not trained again, so an interrupted measurement goes on. Some four hours on two cores, of which the
@@ -12,26 +12,35 @@ import functools
 import sys
 import time
 from pathlib import Path
-from statistics import fmean, stdev
 
+import keras
 import numpy as np
+import tensorflow as tf
 
+from benchmarks import peers
 from helpers import data, paths
-from helpers.console import quiet_stderr
-from helpers.data import SPLIT_SEED, VALIDATION, to_input
+from helpers.console import command
+from helpers.data import to_input
 from helpers.errors import UserError
-from helpers.evaluation.metrics import spread
 from helpers.evaluation.robustness import other_hands
-from helpers.files import atomic, read_json, write_json
+from helpers.files import read_json, write_json
 from helpers.images.mnist_form import half_pixel_moves
 from helpers.models.networks import reference_cnn, tiny_cnn
 from helpers.notebook.run import environment
 from helpers.training import recipes
+from tools.seeds import (
+    add_training_options,
+    at_least_1,
+    network_file,
+    packed,
+    percent,
+    train_all,
+    write_bytes,
+)
 
 FILE = paths.REFERENCE / "accuracy.json"
-FOLDER = paths.outputs() / "accuracy"  # trained networks, for the ensemble
 
-# One change at a time to the reference recipe, on fewer images and in fewer epochs: differences show there as well.
+# The reference recipe with one change at a time, on fewer images and in fewer epochs: differences show there as well.
 ABLATION_SIZE = 12_000
 SHORT = dataclasses.replace(recipes.REFERENCE, epochs=8)
 ABLATION = {
@@ -46,8 +55,7 @@ ABLATION = {
     "with averaged weights": dataclasses.replace(SHORT, averaging=0.99),
     "in float32": dataclasses.replace(SHORT, half=False),
 }
-# Small networks cannot learn by heart: they get more time, a higher learning rate, hardly any augmentation, and no
-# decay of their weights.
+# Small networks hardly overfit: they get more epochs, a higher learning rate, little augmentation, no weight decay.
 LITTLE = recipes.Recipe(
     tiny_cnn,
     epochs=30,
@@ -58,21 +66,19 @@ LITTLE = recipes.Recipe(
 
 
 def narrow(*filters: int) -> recipes.Recipe:
-    """The recipe of the reference network with so many filters, without local contrast."""
+    """A recipe for the reference network with these numbers of filters and without local contrast."""
     network = functools.partial(reference_cnn, filters=filters, local=False)
     return dataclasses.replace(LITTLE, network=network, batch_size=256, peak=0.6)
 
 
-# The peers by name.
 FRONTIER = {
-    "report": "report",
-    "keras.io": "keras.io",
+    **{name: name for name in peers.NETWORKS},
     "2,000": LITTLE,
     "10,000": narrow(8, 12, 22),
     "35,000": narrow(16, 24, 40),
 }
-# The ensemble's members beside the seeds of the reference: they see other images or are built in another way, so that
-# they fail elsewhere.
+# The ensemble's members beside the seeds of the reference: they see other images or have another architecture, so that
+# their mistakes are other ones.
 MEMBERS = {
     "only warped": dataclasses.replace(recipes.REFERENCE, epochs=20, stroke={}, patch={}, noise={}, drawn=0.0),
     "without local contrast": dataclasses.replace(
@@ -80,80 +86,122 @@ MEMBERS = {
     ),
     "narrow": FRONTIER["35,000"],
 }
-GROUPS = {"frontier": (FRONTIER, 5), "members": (MEMBERS, 1), "ablation": (ABLATION, 3)}
+GROUPS = {"frontier": (FRONTIER, 5), "members": (MEMBERS, 1), "ablation": (ABLATION, 3)}  # and their seeds
+
+Recipe = recipes.Recipe | str  # a peer by its name
+Item = tuple[str, str, Recipe, int]  # a training: group, name, recipe, seed
 
 
-def network_file(group: str, name: str, seed: int) -> Path:
-    """Where a trained network is kept."""
-    return FOLDER / f"{group}-{name.replace(' ', '-').replace(',', '')}-{seed}.keras"
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Trains what is missing and prints the tables."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__.split("\n")[0])
+    parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS))
+    parser.add_argument("--seeds", type=at_least_1, help="of each recipe (default: frontier 5, members 1, ablation 3)")
+    add_training_options(parser)
+    args = parser.parse_args(argv)
+    results = read_json(FILE) if FILE.exists() else {}
+    train_missing(args, results, *parts())
+    if "members" in args.only:
+        results["ensemble"] = ensembles(*parts())
+        write_json(FILE, results | {"environment": environment()})
+        print(f"ensemble: {results['ensemble']['chosen']}")
+    for group in args.only:
+        print(f"\n{group:40} {'parameters':>10} {'validation':>18} {'test':>18}")
+        for name, entry in results.get(group, {}).items():
+            rows = entry["seeds"]
+            cells = (percent([row[f"{part}_accuracy"] for row in rows]) for part in ("val", "test"))
+            print(f"{name:40} {rows[0]['parameters']:10,}" + "".join(f" {cell:>18}" for cell in cells))
 
 
 def parts():
     """Training, validation and test images with labels."""
     dataset = data.load()
-    train, validation = data.split(dataset.x_train, dataset.y_train, VALIDATION, SPLIT_SEED)
-    return train, validation, (dataset.x_test, dataset.y_test)
+    return *data.reference_split(dataset), (dataset.x_test, dataset.y_test)
 
 
-def measure(recipe: recipes.Recipe | str, seed: int, file: Path, size: int) -> dict:
-    """Trains a recipe or a peer once on `size` images and scores it.
-
-    The network of a recipe is saved as `file`; `peers.trained` keeps its own.
-    """
-    train, validation, test = parts()
-    part = data.subset(*train, size, SPLIT_SEED)
-    state, start = file.with_suffix(".npz"), time.perf_counter()
+def kept_file(item: Item, images: int) -> Path:
+    """Where a trained network is kept: for the ensemble, and peers for benchmarks/robustness.py too."""
+    group, name, recipe, seed = item
     if isinstance(recipe, str):
-        import peers  # in this folder; imports Keras
+        return peers.network_file(recipe, seed, images)
+    return paths.outputs() / "accuracy" / f"{group}-{name.replace(' ', '-').replace(',', '')}-{seed}.keras"
 
-        model = peers.trained(recipe, seed, part)
+
+def train_missing(args: argparse.Namespace, results: dict, train, *others) -> None:
+    """Trains each recipe of the groups with the seeds that `results` lacks; adds and writes each as it ends."""
+    missing = []
+    for group in args.only:
+        table, seeds = GROUPS[group]
+        for name, recipe in table.items():
+            entry = results.setdefault(group, {}).setdefault(name, {"recipe": plain(recipe), "seeds": []})
+            if entry["recipe"] != plain(recipe):  # changed since: its figures mean nothing any more
+                entry.update(recipe=plain(recipe), seeds=[])
+            done = {row["seed"] for row in entry["seeds"]}
+            for seed in range(args.seeds or seeds):
+                item = group, name, recipe, seed
+                # A member has to be there as a network too: the ensemble asks it.
+                if seed not in done or (group == "members" and not kept_file(item, len(train[0])).exists()):
+                    missing.append(item)
+    missing.sort(key=lambda item: (args.only.index(item[0]), item[3]))  # an early look then compares all recipes
+    for item, (row, network) in train_all(train_and_score, missing, args, (train, *others)):
+        group, name, _, seed = item
+        file, entry = kept_file(item, len(train[0])), results[group][name]
+        write_bytes(file, network)
+        rows = [other for other in entry["seeds"] if other["seed"] != seed] + [row]
+        entry["seeds"] = sorted(rows, key=lambda row: row["seed"])
+        write_json(FILE, results | {"environment": environment()})
+        file.with_suffix(".npz").unlink(missing_ok=True)
+        print(f"{group}, {name}, seed {seed}: validation {row['val_accuracy']:.2%}", flush=True)
+
+
+def train_and_score(item: Item, train, validation, test) -> tuple[dict, bytes]:
+    """Trains one recipe with one seed on `train`, images and labels as all three: its scores, and the network."""
+    tf.config.experimental.enable_op_determinism()
+    group, _, recipe, seed = item
+    part = data.subset(*train, ABLATION_SIZE, data.SPLIT_SEED) if group == "ablation" else train
+    start = time.perf_counter()
+    if isinstance(recipe, str):
+        model = peers.train(recipe, seed, part)
     else:
-        model, _, _ = recipes.train(recipe, part, seed, checkpoint=state)
+        checkpoint = kept_file(item, len(part[0])).with_suffix(".npz")
+        model, _, _ = recipes.train(recipe, part, seed, checkpoint=checkpoint)
     found = {"seed": seed, "train_seconds": time.perf_counter() - start, "parameters": model.count_params()}
-    for name, (x, y) in {"val": validation, "test": test}.items():
-        found[f"{name}_accuracy"] = float(np.mean(answers(model, x).argmax(axis=1) == y))
-    if not isinstance(recipe, str):
-        with atomic(file) as partial:
-            model.save(partial)
-        state.unlink(missing_ok=True)
-    return found
+    for label, (x, y) in {"val": validation, "test": test}.items():
+        found[f"{label}_accuracy"] = float(np.mean(class_probabilities(model, x).argmax(axis=1) == y))
+    return found, packed(model)
 
 
-def answers(model, x: np.ndarray, moved: bool = False) -> np.ndarray:
+def class_probabilities(model: keras.Model, x: np.ndarray, moved: bool = False) -> np.ndarray:
     """Class probabilities (N, 10) of images uint8 (N, 28, 28).
 
-    With `moved`, the mean of five answers: for the images, and for their `half_pixel_moves`.
+    With `moved`, the mean over five views: the images, and their `half_pixel_moves`.
     """
     x = to_input(x)
     views = [x, *half_pixel_moves(x)] if moved else [x]
     return np.mean([model.predict(view, batch_size=1000, verbose=0) for view in views], axis=0)
 
 
-def ensembles() -> dict:
-    """Each seed of the reference alone, and networks that answer together by the mean of their probabilities.
+def ensembles(_, validation, test) -> dict:
+    """Each seed of the reference alone, and groups of networks whose probabilities are averaged.
 
-    The seeds differ by chance alone, the members by design: their comparison tells what the difference is worth. Each
-    group also with test-time augmentation, and on other people's digits too. `chosen` is the best on validation images.
-
-    Raises:
-        UserError: the networks of `make reference` are not there.
+    The seeds differ only by random numbers, the members by design: comparing them tells what the difference is worth.
+    Each group also with test-time augmentation, and on other people's digits too. `chosen` is the best on validation
+    images. Raises UserError where the networks of `make reference` are missing.
     """
-    import keras
-
-    _, validation, test = parts()
-    folder = paths.outputs() / "reference-training"
-    seeds = sorted(folder.glob(f"{recipes.REFERENCE.epochs}-epochs-seed-*.keras"))
+    pattern = network_file(recipes.REFERENCE.epochs, "*")
+    seeds = sorted(pattern.parent.glob(pattern.name))
     if not seeds:
-        raise UserError(f"{paths.display(folder)} has no trained networks for the ensemble; run make reference first.")
-    members = [
-        network_file("members", name, seed) for name in GROUPS["members"][0] for seed in range(GROUPS["members"][1])
-    ]
+        folder = paths.display(pattern.parent)
+        raise UserError(f"{folder} has no trained networks for the ensemble; run make reference first.")
+    table, count = GROUPS["members"]
+    members = [kept_file(("members", *recipe, seed), 0) for recipe in table.items() for seed in range(count)]
     groups = {f"seed {number}": [file] for number, file in enumerate(seeds)}
     groups |= {"all seeds": seeds, "one seed and members": seeds[:1] + members, "seeds and members": seeds + members}
     seen = {"val": validation, "test": test, "sklearn_digits": other_hands()}
     networks = {file: keras.models.load_model(file) for file in seeds + members}
     said = {
-        (file, part, moved): answers(network, seen[part][0], moved)
+        (file, part, moved): class_probabilities(network, seen[part][0], moved)
         for file, network in networks.items() for part in seen for moved in (False, True)
     }  # fmt: skip
 
@@ -169,60 +217,7 @@ def ensembles() -> dict:
     return {"rows": rows, "chosen": max(rows, key=lambda r: r["val_accuracy"])}
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Trains what is missing and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS))
-    parser.add_argument("--seeds", type=int, help="of each recipe (default: frontier 5, members 1, ablation 3)")
-    args = parser.parse_args(argv)
-    with quiet_stderr():
-        import tensorflow as tf
-    tf.config.experimental.enable_op_determinism()
-    results = read_json(FILE) if FILE.exists() else {}
-    try:
-        train_missing(args.only, args.seeds, results)
-        if "members" in args.only:
-            results["ensemble"] = ensembles()
-            write_json(FILE, results | {"environment": environment()})
-            print(f"ensemble: {results['ensemble']['chosen']}")
-    except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    for group in args.only:
-        print(f"\n{group:40} {'parameters':>10} {'validation':>18} {'test':>18}")
-        for name, entry in results.get(group, {}).items():
-            cells = []
-            for part in ("val", "test"):
-                values = [row[f"{part}_accuracy"] for row in entry["seeds"]]
-                cells.append(spread(fmean(values), stdev(values) if len(values) > 1 else None))
-            print(f"{name:40} {entry['seeds'][0]['parameters']:10,} {cells[0]:>18} {cells[1]:>18}")
-    return 0
-
-
-def train_missing(groups: list[str], wanted: int | None, results: dict) -> None:
-    """Trains each recipe of these groups with the seeds that `results` lacks; adds and writes each as it ends."""
-    for group in groups:
-        table, seeds = GROUPS[group]
-        size = ABLATION_SIZE if group == "ablation" else sys.maxsize
-        # Seed by seed, so that an early look already compares all recipes.
-        for seed in range(wanted or seeds):
-            for name, recipe in table.items():
-                entry = results.setdefault(group, {}).setdefault(name, {"recipe": plain(recipe), "seeds": []})
-                if entry["recipe"] != plain(recipe):  # changed since: its numbers say nothing any more
-                    entry.update(recipe=plain(recipe), seeds=[])
-                file = network_file(group, name, seed)
-                # A member has to be there as a network too: the ensemble asks it.
-                if any(row["seed"] == seed for row in entry["seeds"]) and (group != "members" or file.exists()):
-                    continue
-                row = measure(recipe, seed, file, size)
-                entry["seeds"] = sorted(
-                    [other for other in entry["seeds"] if other["seed"] != seed] + [row], key=lambda r: r["seed"]
-                )
-                write_json(FILE, results | {"environment": environment()})
-                print(f"{group}, {name}, seed {seed}: validation {row['val_accuracy']:.2%}", flush=True)
-
-
-def plain(recipe: recipes.Recipe | str) -> dict | str:
+def plain(recipe: Recipe) -> dict | str:
     """A recipe as JSON; a peer is its name."""
     if isinstance(recipe, str):
         return recipe
@@ -235,4 +230,6 @@ def plain(recipe: recipes.Recipe | str) -> dict | str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from benchmarks import accuracy  # by its name, since other processes look its functions up there
+
+    sys.exit(accuracy.main())

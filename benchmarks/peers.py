@@ -1,12 +1,13 @@
 """The networks and recipes that benchmarks compare with, rebuilt from their published descriptions."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 from keras import layers
 
 from helpers import paths
 from helpers.data import to_input
-from helpers.files import atomic
 from helpers.models.networks import report_cnn
 
 
@@ -39,20 +40,16 @@ def report() -> keras.Model:
 NETWORKS = {"report": (report, 10), "keras.io": (keras_io, 15)}  # and their epochs, as published
 
 
-def trained(name: str, seed: int, part: tuple[np.ndarray, np.ndarray], epochs: int | None = None) -> keras.Model:
-    """A peer trained on `part` (images uint8 (N, 28, 28), labels), as published unless `epochs` says otherwise.
+def network_file(name: str, seed: int, images: int, epochs: int | None = None) -> Path:
+    """Where a peer is kept that was trained on so many images, as published unless `epochs` says otherwise."""
+    return paths.outputs() / "peers" / f"{name}-{epochs or NETWORKS[name][1]}-epochs-{images}-images-seed-{seed}.keras"
 
-    It is kept in outputs/peers/ and not trained again for the same number of images.
-    """
+
+def train(name: str, seed: int, part: tuple[np.ndarray, np.ndarray], epochs: int | None = None) -> keras.Model:
+    """A peer trained on `part` (images uint8 (N, 28, 28), labels), as published unless `epochs` says otherwise."""
     build, published = NETWORKS[name]
-    epochs = epochs or published
-    file = paths.outputs() / "peers" / f"{name}-{epochs}-epochs-{len(part[0])}-images-seed-{seed}.keras"
-    if file.exists():
-        return keras.models.load_model(file)
     keras.utils.set_random_seed(seed)
     model = build()
     x, y = to_input(part[0]), keras.utils.to_categorical(part[1])
-    model.fit(x, y, batch_size=128, epochs=epochs, verbose=0)
-    with atomic(file) as partial:
-        model.save(partial)
+    model.fit(x, y, batch_size=128, epochs=epochs or published, verbose=0)
     return model

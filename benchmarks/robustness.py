@@ -1,24 +1,27 @@
-"""How networks fare on the corruptions of MNIST-C, and how well they know it: python benchmarks/robustness.py [--seeds 3].
+"""How networks fare on the corruptions of MNIST-C, and how well they know it: python -m benchmarks.robustness.
 
 Side by side on the test images: the student report's network and keras.io's, trained here as published, and the
 reference network, in the seeds that `make reference` keeps, or the shipped one alone. Writes
 outputs/reference/robustness.json after each network; trained peers stay in outputs/peers/, so an interrupted
-measurement goes on. About a quarter of an hour a seed on two cores. Nothing is chosen here: temperatures are fitted
-on validation images, corruptions are the benchmark's. Explained in notebooks/05_evaluation.ipynb.
+measurement trains none of them again. About a quarter of an hour per seed on two cores. Nothing is chosen here:
+temperatures are fitted on validation images, corruptions are the benchmark's. Explained in notebooks/05_evaluation.ipynb.
 """
 
 import argparse
-import statistics
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
+import tensorflow as tf
+from keras.layers import BatchNormalization
 
+from benchmarks import peers
 from helpers import data, paths
-from helpers.console import quiet_stderr
-from helpers.data import SPLIT_SEED, VALIDATION, to_input
-from helpers.errors import UserError
-from helpers.evaluation import confidence as confidence_
+from helpers.console import command
+from helpers.data import to_input
 from helpers.evaluation import robustness
 from helpers.evaluation.confidence import (
     accuracy_at_coverage,
@@ -27,103 +30,108 @@ from helpers.evaluation.confidence import (
     error_detection_auroc,
     images_to_human,
     risk_coverage,
-    softmax,
+    temperature,
 )
 from helpers.evaluation.metrics import spread
 from helpers.files import write_json
-from helpers.models.networks import adapt_normalisation
+from helpers.models.networks import adapt_normalisation, open_network
 from helpers.notebook.run import environment
+from helpers.predict.confidence import softmax
 from helpers.training import recipes
+from tools.seeds import (
+    add_training_options,
+    at_least_1,
+    network_file,
+    over_seeds,
+    packed,
+    train_all,
+    unpacked,
+    write_bytes,
+)
 
-PEERS = ("report", "keras.io")
 ADAPTED = 500  # images at a time whose statistics batch normalisation takes over
 ROWS = ("mean", "mean_unseen", "lowest")
+COVERAGE, HUMAN = 0.97, 0.999  # share of images answered; accuracy to reach by sending the others to a human
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Measures what is asked for, prints the table, writes the file. Returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seeds", type=int, default=3, help="of each network (default: 3)")
-    parser.add_argument("--size", type=int, default=10_000, help="test images, at each corruption (default: all)")
-    parser.add_argument("--severity-size", type=int, default=2000, help="test images at each severity (default: 2000)")
-    parser.add_argument("--epochs", type=int, help="of the peers (default: as published)")
-    parser.add_argument(
-        "--train-size", type=int, default=54_000, help="images that the peers learn from (default: 54000)"
-    )
+class Contestant(NamedTuple):
+    """A network to measure: its name, its seed (None for the shipped one), and its .keras file unless it is to be trained."""
+
+    name: str
+    seed: int | None
+    network: bytes | None
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Measures what is asked for, writes the file, prints the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.robustness", description=__doc__.split("\n")[0])
+    for option, default, text in (
+        ("--seeds", 3, "of each network"),
+        ("--size", 10_000, "test images at each corruption"),
+        ("--severity-size", 2000, "test images at each severity"),
+        ("--train-size", 54_000, "images that the peers learn from"),
+    ):
+        parser.add_argument(option, type=at_least_1, default=default, help=f"{text} (default: {default})")
+    parser.add_argument("--epochs", type=at_least_1, help="of the peers (default: as published)")
     parser.add_argument("--target", type=Path, default=paths.REFERENCE / "robustness.json", help="the file to write")
+    add_training_options(parser)
     args = parser.parse_args(argv)
-    try:
-        if min(args.seeds, args.size, args.severity_size, args.train_size) < 1:
-            raise UserError("--seeds and all sizes must be at least 1.")
-        with quiet_stderr():
-            import tensorflow as tf
-        tf.config.experimental.enable_op_determinism()
-        found = {}
-        for name, seed, model in networks(args):
-            found.setdefault(name, []).append({"seed": seed} | measure(model, args))
-            settings = {"images": args.size, "images_a_severity": args.severity_size, "images_adapted_to": ADAPTED}
-            summaries = {key: summary(rows) for key, rows in found.items()}
-            write_json(args.target, settings | {"networks": summaries} | environment())
-            print(f"{name}, seed {seed}: mean of 15 {found[name][-1]['accuracy/mean']:.2%}", flush=True)
-    except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    report(summaries)
-    return 0
-
-
-def networks(args):
-    """Yields (name, seed, model) of each network."""
-    import keras
-
-    for seed in range(args.seeds):
-        for name in PEERS:
-            yield name, seed, peer(name, seed, args)
-    kept = paths.outputs() / "reference-training"
-    files = {seed: kept / f"{recipes.REFERENCE.epochs}-epochs-seed-{seed}.keras" for seed in range(args.seeds)}
-    there = {seed: file for seed, file in files.items() if file.exists()}
-    for seed, file in (there or {None: paths.REFERENCE / "digits.keras"}).items():
-        yield "reference", seed, keras.models.load_model(file)
-
-
-def peer(name: str, seed: int, args):
-    """A peer, trained as published unless that is done."""
-    import peers  # in this folder; imports Keras
-
-    (x, y), _ = split()
-    return peers.trained(name, seed, data.subset(x, y, args.train_size, seed), args.epochs)
-
-
-def split():
-    """The training and validation parts that the reference network has as well."""
     dataset = data.load()
-    return data.split(dataset.x_train, dataset.y_train, VALIDATION, SPLIT_SEED)
+    parts = (*data.reference_split(dataset), (dataset.x_test, dataset.y_test), args)
+    settings = {"images": args.size, "images_a_severity": args.severity_size, "images_adapted_to": ADAPTED}
+    found, summaries = {}, {}
+    for one, (row, network) in train_all(train_and_measure, contestants(args), args, parts):
+        if one.name in peers.NETWORKS:
+            write_bytes(peers.network_file(one.name, one.seed, args.train_size, args.epochs), network)
+        rows = sorted([*found.get(one.name, []), {"seed": one.seed} | row], key=lambda row: row["seed"] or 0)
+        found[one.name] = rows
+        summaries[one.name] = {"seeds": [row["seed"] for row in rows]} | over_seeds(rows)
+        write_json(args.target, settings | {"networks": summaries} | environment())
+        print(f"{one.name}, seed {one.seed}: mean of 15 {row['accuracy/mean']:.2%}", flush=True)
+    report({name: summaries[name] for name in (*peers.NETWORKS, "reference") if name in summaries})
 
 
-def measure(model, args) -> dict[str, float]:
+def contestants(args: argparse.Namespace) -> Iterator[Contestant]:
+    """The networks to measure: peers and reference, the shipped one where no seed of the reference is kept."""
+    for seed in range(args.seeds):
+        for name in peers.NETWORKS:
+            file = peers.network_file(name, seed, args.train_size, args.epochs)
+            yield Contestant(name, seed, file.read_bytes() if file.exists() else None)
+    files = {seed: network_file(recipes.REFERENCE.epochs, seed) for seed in range(args.seeds)}
+    kept = {seed: file for seed, file in files.items() if file.exists()}
+    for seed, file in (kept or {None: paths.REFERENCE / "digits.keras"}).items():
+        yield Contestant("reference", seed, file.read_bytes())
+
+
+def train_and_measure(one: Contestant, train, validation, test, args: argparse.Namespace) -> tuple[dict, bytes]:
+    """Trains a peer unless it is there, and measures it: the figures of `measure`, and the network."""
+    tf.config.experimental.enable_op_determinism()
+    if one.network:
+        model = unpacked(one.network)
+    else:
+        model = peers.train(one.name, one.seed, data.subset(*train, args.train_size, one.seed), args.epochs)
+    return measure(model, validation, test, args.size, args.severity_size), packed(model)
+
+
+def measure(model, validation, test, size: int, severity_size: int) -> dict[str, float]:
     """All figures of one network, by names such as accuracy/fog, severity/fog/3, adapted/fog, clean/ece."""
-    from helpers.models.networks import open_network
-
     network = open_network(model)
 
     def classifier(x):
         return network.predict(x, batch_size=1000, verbose=0)["logits"]
 
-    dataset = data.load()
-    x, y = data.subset(dataset.x_test, dataset.y_test, args.size, 0)
-    _, (x_val, y_val) = split()
-    temperature = confidence_.temperature(classifier(to_input(x_val)), y_val)
+    x, y = data.subset(*test, size, 0)
+    scale = temperature(classifier(to_input(validation[0])), validation[1])
     said = robustness.answers({"it": classifier}, x)["it"]
     accuracy = robustness.accuracies(said, y)
     found = {f"accuracy/{key}": value for key, value in (accuracy.to_dict() | robustness.means(accuracy)).items()}
-    found |= {"temperature": temperature} | knowing(said, y, temperature)
-    few_x, few_y = data.subset(x, y, args.severity_size, 0)
+    found |= {"temperature": scale} | knowing(said, y, scale)
+    few_x, few_y = data.subset(x, y, severity_size, 0)
     levels = robustness.answers({"it": classifier}, few_x, robustness.EVERY_SEVERITY)["it"]
     for (name, level), answer in levels.items():
         found[f"severity/{name}/{level}"] = float(np.mean(answer.argmax(axis=1) == few_y))
-    if adapted := adaptation(model, x, y):
-        found |= {f"adapted/{key}": value for key, value in adapted.items()}
-    return found
+    return found | {f"adapted/{key}": value for key, value in adaptation(model, x, y).items()}
 
 
 def knowing(said: dict, y: np.ndarray, temperature: float) -> dict[str, float]:
@@ -140,16 +148,13 @@ def knowing(said: dict, y: np.ndarray, temperature: float) -> dict[str, float]:
     for name, confidence in confidences(clean / temperature).items():
         curve = risk_coverage(confidence, right)
         found[f"clean/auroc_{name}"] = error_detection_auroc(confidence, right)
-        found[f"clean/accuracy_at_97_{name}"] = accuracy_at_coverage(curve, 0.97)
-        found[f"clean/to_human_{name}"] = images_to_human(curve, 0.999) / len(y)
+        found[f"clean/accuracy_at_97_{name}"] = accuracy_at_coverage(curve, COVERAGE)
+        found[f"clean/to_human_{name}"] = images_to_human(curve, HUMAN) / len(y)
     return found
 
 
 def adaptation(model, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
     """Accuracies with batch normalisation adapted to the corrupted images; nothing where a network has none."""
-    import pandas as pd
-    from keras.layers import BatchNormalization
-
     if not any(isinstance(layer, BatchNormalization) for layer in model.layers):
         return {}
     right = {}
@@ -164,20 +169,8 @@ def adaptation(model, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
     return right | robustness.means(pd.Series(right))
 
 
-def summary(rows: list[dict]) -> dict:
-    """Mean and standard deviation of each figure over the seeds, and the seeds themselves."""
-    names = [name for name in rows[0] if name != "seed"]
-    values = {name: [row[name] for row in rows] for name in names}
-    return {
-        "seeds": [row["seed"] for row in rows],
-        "mean": {name: statistics.fmean(v) for name, v in values.items()},
-        "sd": {name: statistics.stdev(v) if len(v) > 1 else None for name, v in values.items()},
-        "values": values,
-    }
-
-
 def report(summaries: dict) -> None:
-    """Prints accuracies by corruption, a column a network, mean ± standard deviation in percent."""
+    """Prints accuracies by corruption, one column per network, mean ± standard deviation in percent."""
     names = [f"accuracy/{name}" for name, _ in robustness.DEFAULT] + [f"accuracy/{row}" for row in ROWS]
     names += [f"adapted/{row}" for row in ROWS] + ["clean/ece", "corrupted/ece", "clean/auroc_margin"]
     names += ["clean/accuracy_at_97_margin", "clean/to_human_margin"]
@@ -188,4 +181,6 @@ def report(summaries: dict) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from benchmarks import robustness as importable  # its functions are looked up by their module in other processes
+
+    sys.exit(importable.main())

@@ -1,136 +1,148 @@
-"""Trains the shipped network: python -m helpers.reference [--seeds 5].
+"""Makes everything that outputs/reference/ ships for reading digits: python -m tools.train_shipped (= make reference).
 
-Each seed trains by the same recipe; what is done is kept in outputs/reference-training/, so an interrupted
-command goes on where it stopped, to the same weights. After each seed the best one so far, by its loss on
-validation images, is written to outputs/reference/: digits.keras (any Keras loads it), digits.tflite (LiteRT, with
-logits and features), calibration.json and gate.npz (fitted by helpers/rejection.py) and digits.json (scores over the
-seeds, and what made them). Explained in notebooks/07_faster_and_better.ipynb.
+Trains the network with several seeds, takes the one with the lowest validation loss, and fits to it, in this order,
+temperature and gate (tools/fit_gate.py) and the weights for lines (tools/fit_line_weights.py). Each fitted file holds
+the network's SHA-256, so that readers can refuse files that do not belong together. What is done is kept in
+outputs/reference-training/, so an interrupted command goes on where it stopped, to the same files. Also writes
+digits.json: scores over the seeds, and what made them. Explained in notebooks/07_faster_and_better.ipynb.
 """
 
 import argparse
 import dataclasses
 import shutil
-import statistics
 import sys
-import tempfile
 from pathlib import Path
 
+import keras
 import numpy as np
+import tensorflow as tf
 
-from helpers import data, paths
-from helpers.console import quiet_stderr
-from helpers.data import SPLIT_SEED, VALIDATION, to_input
-from helpers.errors import UserError
+from helpers import data, paths, pool
+from helpers.console import command, quiet_stderr
+from helpers.data import to_input
 from helpers.evaluation.robustness import other_hands
-from helpers.files import atomic, read_json, write_json
+from helpers.files import atomic, read_json, sha256, write_json
+from helpers.models.networks import open_network
 from helpers.notebook.run import environment
 from helpers.training import recipes
-from tools.fit_gate import calibrate
+from tools.fit_gate import make_gate
+from tools.fit_line_weights import make_line_weights
+from tools.seeds import add_training_options, at_least_1, network_file, over_seeds, packed, train_all, write_bytes
 
 TARGET = paths.REFERENCE
+NETWORK = ("digits.keras", "digits.tflite")
+FITTED = ("calibration.json", "gate.npz", "line_weights.json")
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Trains or finds each seed, then writes the files. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m helpers.reference", description=__doc__.split("\n")[0])
-    parser.add_argument("--seeds", type=int, default=5, help="how many networks to train (default: 5)")
-    parser.add_argument("--epochs", type=int, default=recipes.REFERENCE.epochs, help="of each (default: the recipe's)")
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Trains the seeds that are missing, fits what belongs to the best network, and ships all of it."""
+    parser = argparse.ArgumentParser(prog="python -m tools.train_shipped", description=__doc__.split("\n")[0])
+    parser.add_argument("--seeds", type=at_least_1, default=5, help="how many networks to train (default: 5)")
+    parser.add_argument("--epochs", type=at_least_1, help="of each training (default: the recipe's)")
+    parser.add_argument("--refit", action="store_true", help="only fit gate and line weights anew to what is shipped")
+    add_training_options(parser)
     args = parser.parse_args(argv)
-    try:
-        if args.seeds < 1 or args.epochs < 1:
-            raise UserError("--seeds and --epochs must be at least 1.")
-        recipe = dataclasses.replace(recipes.REFERENCE, epochs=args.epochs)
-        folder = paths.outputs() / "reference-training"
-        results = []
-        for seed in range(args.seeds):
-            results.append(train(recipe, seed, folder))
-            write(recipe, results, folder, TARGET)
-            row = results[-1]
-            print(f"seed {seed}: validation {row['val_accuracy']:.2%}, test {row['test_accuracy']:.2%}", flush=True)
-    except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Stopped; the same command goes on from here.", file=sys.stderr)
-        return 130
+    if args.refit:
+        folder = paths.outputs() / "reference-training" / "refit"
+        shutil.rmtree(folder, ignore_errors=True)
+        for name in NETWORK:
+            copy(TARGET / name, folder / name)
+    else:
+        recipe = dataclasses.replace(recipes.REFERENCE, epochs=args.epochs or recipes.REFERENCE.epochs)
+        rows = train_seeds(recipe, args)
+        best = min(rows, key=lambda row: row["val_loss"])
+        folder = export(network_file(recipe.epochs, best["seed"]))
+    fit(folder)
+    for name in (*NETWORK, *FITTED):
+        copy(folder / name, TARGET / name)
+    if not args.refit:
+        write_scores(recipe, rows, best["seed"])
     print(f"Files in {paths.display(TARGET)}/")
-    return 0
 
 
-def train(recipe: recipes.Recipe, seed: int, folder: Path) -> dict:
-    """Trains one seed and scores it, unless that is done; returns its scores."""
-    with quiet_stderr():
-        import keras
-        import tensorflow as tf
+def copy(source: Path, target: Path) -> None:
+    """Copies a file, whole or not at all."""
+    with atomic(target) as partial:
+        shutil.copyfile(source, partial)
+
+
+def train_seeds(recipe: recipes.Recipe, args: argparse.Namespace) -> list[dict]:
+    """Trains each seed that is not kept yet; returns the scores of all."""
+    files = [network_file(recipe.epochs, seed) for seed in range(args.seeds)]
+    missing = [seed for seed, file in enumerate(files) if not (file.exists() and file.with_suffix(".json").exists())]
+    if missing:
+        dataset = data.load()
+        parts = (*data.reference_split(dataset), (dataset.x_test, dataset.y_test), other_hands())
+        for (_, seed), (row, network) in train_all(train_seed, [(recipe, seed) for seed in missing], args, parts):
+            write_bytes(files[seed], network)
+            write_json(files[seed].with_suffix(".json"), row)
+            files[seed].with_suffix(".npz").unlink(missing_ok=True)
+            print(f"seed {seed}: validation {row['val_accuracy']:.2%}, test {row['test_accuracy']:.2%}", flush=True)
+    return [read_json(file.with_suffix(".json")) for file in files]
+
+
+def train_seed(item: tuple[recipes.Recipe, int], part, validation, test, others) -> tuple[dict, bytes]:
+    """Trains one seed on `part`, images and labels as all four: its scores, and the bytes of its .keras file."""
     tf.config.experimental.enable_op_determinism()
-    name = f"{recipe.epochs}-epochs-seed-{seed}"
-    done = folder / f"{name}.json"
-    if done.exists():
-        return read_json(done)
-    dataset = data.load()
-    part, validation = data.split(dataset.x_train, dataset.y_train, VALIDATION, SPLIT_SEED)
-    model, history, seconds = recipes.train(recipe, part, seed, checkpoint=folder / f"{name}.npz")
+    recipe, seed = item
+    checkpoint = network_file(recipe.epochs, seed).with_suffix(".npz")
+    model, history, seconds = recipes.train(recipe, part, seed, checkpoint=checkpoint)
     scores = {"seed": seed, "epochs": recipe.epochs, "train_seconds": seconds, "loss": history["loss"][-1]}
-    for label, (x, y) in {
-        "val": validation,
-        "test": (dataset.x_test, dataset.y_test),
-        "sklearn_digits": other_hands(),
-    }.items():
+    for label, (x, y) in {"val": validation, "test": test, "sklearn_digits": others}.items():
         probabilities = model.predict(to_input(x), batch_size=1000, verbose=0)
-        scores[f"{label}_accuracy"] = float(np.mean(probabilities.argmax(axis=1) == y))
+        right = probabilities.argmax(axis=1) == y
+        scores[f"{label}_accuracy"] = float(np.mean(right))
         scores[f"{label}_loss"] = float(keras.losses.sparse_categorical_crossentropy(y, probabilities).numpy().mean())
         if label == "test":
             clean = np.setdiff1d(np.arange(len(y)), data.KNOWN_LABEL_ERRORS)
-            scores["test_accuracy_without_label_errors"] = float(np.mean(probabilities.argmax(1)[clean] == y[clean]))
-    with atomic(folder / f"{name}.keras") as partial:
-        model.save(partial)
-    write_json(done, scores)
-    return scores
+            scores["test_accuracy_without_label_errors"] = float(np.mean(right[clean]))
+    return scores, packed(model)
 
 
-def write(recipe: recipes.Recipe, results: list[dict], folder: Path, target: Path) -> None:
-    """Puts the best seed by validation loss, its calibration and gate, and the scores of all into `target`."""
-    import keras
-
-    best = min(results, key=lambda row: row["val_loss"])
-    source = folder / f"{best['epochs']}-epochs-seed-{best['seed']}.keras"
-    model = keras.models.load_model(source)
-    dataset = data.load()
-    if best is results[-1]:  # else it is there already
-        with atomic(target / "digits.keras") as partial:
-            shutil.copyfile(source, partial)
-        export(model, target / "digits.tflite")
-        calibrate(target, *data.split(dataset.x_train, dataset.y_train, VALIDATION, SPLIT_SEED))
-    scores = [name for name in best if name not in ("seed", "epochs")]
-    settings = dataclasses.asdict(recipe) | {"network": recipe.network.__name__}
-    write_json(
-        target / "digits.json",
-        {
-            "shipped_seed": best["seed"],
-            "parameters": model.count_params(),
-            "mean": {name: statistics.fmean(row[name] for row in results) for name in scores},
-            "sd": {name: statistics.stdev(row[name] for row in results) for name in scores}
-            if len(results) > 1
-            else None,
-            "seeds": results,
-            "recipe": settings,
-            "validation": {"images": VALIDATION, "split_seed": SPLIT_SEED},
-            "dataset_sha256": dataset.sha256,
-            **environment(),
-        },
-    )
+def export(source: Path) -> Path:
+    """Makes NETWORK of a trained network, in a folder beside it that is returned, unless they are there."""
+    folder = source.with_suffix("")
+    kept, lite = (folder / name for name in NETWORK)
+    if not kept.exists() or sha256(kept) != sha256(source):
+        with atomic(lite) as partial:
+            pool.fresh(convert, source, partial)  # in a process that converts but once: equal bytes, so equal hashes
+        copy(source, kept)
+    return folder
 
 
-def export(model, file: Path) -> None:
-    """Writes the model for LiteRT, with the named outputs `logits` (N, 10) and `features` (N, F), any N."""
-    from helpers.models.networks import open_network
+def convert(source: Path, target: Path) -> None:
+    """Writes a .keras file for LiteRT, with the named outputs `logits` (N, 10) and `features` (N, F), any N."""
+    with quiet_stderr():
+        open_network(keras.models.load_model(source)).export(target, format="litert", verbose=False)
 
-    with tempfile.TemporaryDirectory() as folder, quiet_stderr():
-        made = Path(folder) / "model.tflite"
-        open_network(model).export(made, format="litert", verbose=False)
-        with atomic(file) as partial:
-            shutil.copyfile(made, partial)
+
+def fit(folder: Path) -> None:
+    """Makes FITTED for the network in a folder, in this order, unless they are there and belong to it."""
+    network = sha256(folder / "digits.tflite")
+    for name, make in (("calibration.json", make_gate), ("line_weights.json", make_line_weights)):
+        file = folder / name
+        if not file.exists() or read_json(file).get("network_sha256") != network:
+            make(folder)
+
+
+def write_scores(recipe: recipes.Recipe, rows: list[dict], shipped: int) -> None:
+    """Writes digits.json: the scores of all seeds, and what made them."""
+    found = over_seeds(rows)
+    values = {
+        "shipped_seed": shipped,
+        "parameters": keras.models.load_model(TARGET / "digits.keras").count_params(),
+        "mean": found["mean"],
+        "sd": found["sd"],
+        "seeds": rows,
+        "recipe": dataclasses.asdict(recipe) | {"network": recipe.network.__name__},
+        "validation": {"images": data.VALIDATION, "split_seed": data.SPLIT_SEED},
+        "dataset_sha256": data.load().sha256,
+    }
+    write_json(TARGET / "digits.json", values | environment())
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from tools import train_shipped  # by its name, since other processes look its functions up there
+
+    sys.exit(train_shipped.main())

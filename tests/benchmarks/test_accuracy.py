@@ -2,43 +2,41 @@
 
 import dataclasses
 import shutil
-import sys
 
 import numpy as np
 import pytest
 
+from benchmarks import accuracy
 from helpers import data, models, paths
 from helpers.files import read_json
 from helpers.training import recipes
+from tools.seeds import network_file
 
 
 @pytest.fixture
 def benchmark(monkeypatch, outputs):
-    monkeypatch.syspath_prepend(str(paths.ROOT / "benchmarks"))
-    sys.modules.pop("accuracy", None)
-    import accuracy
-
     few = data.load()
     small = dataclasses.replace(recipes.FAST, batch_size=50)
     other = dataclasses.replace(small, batch_size=100)
     monkeypatch.setattr(
         accuracy, "parts", lambda: tuple((few.x_train[a : a + 200], few.y_train[a : a + 200]) for a in (0, 200, 400))
     )
+    # In this process, which has imported Keras already; tests/tools/test_train_shipped.py trains in others.
+    monkeypatch.setattr(accuracy, "train_all", lambda run, items, args, parts: ((i, run(i, *parts)) for i in items))
     monkeypatch.setattr(accuracy, "FILE", outputs / "accuracy.json")
-    monkeypatch.setattr(accuracy, "FOLDER", outputs / "accuracy")
     monkeypatch.setattr(accuracy, "GROUPS", {"frontier": ({"small": small}, 2), "members": ({"other": other}, 1)})
-    yield accuracy
-    sys.modules.pop("accuracy", None)
+    return accuracy
 
 
-def test_what_is_there_is_not_trained_again(benchmark, capsys, monkeypatch):
-    assert benchmark.main(["--only", "frontier"]) == 0
+def test_what_is_there_is_not_trained_again(benchmark, capsys, monkeypatch, outputs):
+    assert benchmark.main(["--only", "frontier", "--workers", "1"]) == 0
     first = read_json(benchmark.FILE)["frontier"]["small"]
     assert [row["seed"] for row in first["seeds"]] == [0, 1] and first["seeds"][0]["parameters"] == 17_434
     assert "±" in capsys.readouterr().out
-    assert len(list(benchmark.FOLDER.glob("*.keras"))) == 2 and not list(benchmark.FOLDER.glob("*.npz"))
+    kept = sorted(file.name for file in (outputs / "accuracy").iterdir())
+    assert kept == ["frontier-small-0.keras", "frontier-small-1.keras"]
     with monkeypatch.context() as patch:
-        patch.setattr(benchmark, "measure", lambda *_: pytest.fail("trained again"))
+        patch.setattr(benchmark, "train_and_score", lambda *_: pytest.fail("trained again"))
         assert benchmark.main(["--only", "frontier"]) == 0
     changed = {"small": dataclasses.replace(recipes.FAST, batch_size=50, peak=0.1)}
     monkeypatch.setattr(benchmark, "GROUPS", {"frontier": (changed, 1)})
@@ -48,11 +46,10 @@ def test_what_is_there_is_not_trained_again(benchmark, capsys, monkeypatch):
 
 
 def test_an_ensemble_is_chosen_on_validation_images(benchmark, outputs):
-    folder = outputs / "reference-training"
-    folder.mkdir(parents=True)
-    name = f"{recipes.REFERENCE.epochs}-epochs-seed"
-    shutil.copyfile(paths.REFERENCE / "digits.keras", folder / f"{name}-0.keras")
-    models.fast_cnn().save(folder / f"{name}-1.keras")
+    shipped, untrained = (network_file(recipes.REFERENCE.epochs, seed) for seed in (0, 1))
+    shipped.parent.mkdir(parents=True)
+    shutil.copyfile(paths.REFERENCE / "digits.keras", shipped)
+    models.fast_cnn().save(untrained)
     assert benchmark.main(["--only", "members"]) == 0
     found = read_json(benchmark.FILE)["ensemble"]
     names = [(row["name"], row["networks"], row["moved"]) for row in found["rows"]]
@@ -71,7 +68,7 @@ def test_without_the_reference_networks_one_sentence_says_so(benchmark, capsys):
 
 def test_a_member_whose_network_is_gone_is_trained_again(benchmark, outputs):
     benchmark.main(["--only", "members"])
-    file = next(benchmark.FOLDER.glob("members-*.keras"))
+    file = outputs / "accuracy" / "members-other-0.keras"
     file.unlink()
     benchmark.main(["--only", "members"])
     assert file.exists() and len(read_json(benchmark.FILE)["members"]["other"]["seeds"]) == 1
@@ -84,6 +81,6 @@ def test_with_moves_five_answers_are_averaged(benchmark):
 
     x = np.zeros((1, 28, 28), np.uint8)
     x[0, 14, 14] = 255
-    assert benchmark.answers(Model(), x).max() == 1
-    answer = benchmark.answers(Model(), x, moved=True)
+    assert benchmark.class_probabilities(Model(), x).max() == 1
+    answer = benchmark.class_probabilities(Model(), x, moved=True)
     assert answer.sum() == 1 and np.allclose(answer * 5, np.round(answer * 5)) and answer.max() < 1

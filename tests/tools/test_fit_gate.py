@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from helpers import data, paths, predict
+from helpers import data, paths
 from helpers.errors import UserError
 from helpers.files import read_json, sha256
+from helpers.predict import confidence
 from helpers.predict.network import load
-from tools import fit_gate as fit_gate_
-from tools import fit_gate as rejection
-from tools import nondigits
-from tools.fit_gate import photographed, save
+from helpers.predict.predictor import Predictor
+from tools import fit_gate, nondigits
+from tools.fit_gate import photographed, prepared, save_gate
 
 UNSEEN = ("scribbles", "shapes", "hatching")
 
@@ -25,8 +25,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def parts():
-    mnist = data.load()
-    return data.split(mnist.x_train, mnist.y_train, 6000, 0)
+    return data.reference_split(data.load())
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +33,9 @@ def small(network, parts):
     """A gate fitted in seconds, that never saw three of the families."""
     with pytest.MonkeyPatch.context() as patch:
         known = {name: how for name, how in nondigits.FAMILIES.items() if name not in UNSEEN}
-        patch.setattr(rejection, "FAMILIES", known)
+        patch.setattr(fit_gate, "FAMILIES", known)
         (x, y), (x_val, y_val) = parts
-        return fit_gate_.fit(network, (x[:3000], y[:3000]), (x_val[:1000], y_val[:1000]), size=600)
+        return fit_gate.fit_gate(network, (x[:3000], y[:3000]), (x_val[:1000], y_val[:1000]), size=600)
 
 
 @pytest.fixture(scope="module")
@@ -61,24 +60,24 @@ def test_families_never_seen_are_told_apart_better_than_by_softmax(network, smal
     for name in UNSEEN:
         x = drawn(name, digits)
         found = auroc(small(network, digits.x), small(network, x))
-        plain = auroc(*(predict.softmax(network(part)[0]).max(axis=1) for part in (digits.x, x)))
+        plain = auroc(*(confidence.softmax(network(part)[0]).max(axis=1) for part in (digits.x, x)))
         assert found > 0.94, name
         gained.append(found - plain)
     assert np.mean(gained) > 0.01
 
 
 def test_the_shipped_gate_refuses_few_digits_and_most_else(network, parts, digits):
-    calibration = predict.Calibration.load(paths.REFERENCE)
+    calibration = confidence.Calibration.load(paths.REFERENCE)
     notes = read_json(paths.REFERENCE / "calibration.json")
-    again = "the network is another one now: python -m helpers.rejection"
+    again = "the network is another one now: python -m tools.train_shipped --refit"
     assert calibration.score == "gate" and notes["network_sha256"] == sha256(network.path), again
 
     def score(x):
-        return predict.digit_score(*network(x), calibration)
+        return confidence.digit_score(*network(x), calibration)
 
     validation = score(parts[1][0][::2])
     assert 0.001 < np.mean(validation < calibration.threshold) <= 0.01
-    pictures = fit_gate_.read(photographed(digits.x[:60], rng()), network)
+    pictures = prepared(photographed(digits.x[:60], rng()), network)
     assert len(pictures) >= 58 and np.mean(score(pictures) < calibration.threshold) <= 0.05
     for name in nondigits.FAMILIES:
         assert auroc(validation, score(drawn(name, digits, 40))) > 0.95, name
@@ -87,7 +86,7 @@ def test_the_shipped_gate_refuses_few_digits_and_most_else(network, parts, digit
 def test_the_same_seed_gives_the_same_gate(network, parts):
     def fit(seed):
         (x, y), (x_val, y_val) = parts
-        return fit_gate_.fit(network, (x[:500], y[:500]), (x_val[:200], y_val[:200]), size=130, seed=seed)
+        return fit_gate.fit_gate(network, (x[:500], y[:500]), (x_val[:200], y_val[:200]), size=130, seed=seed)
 
     one, again, other = fit(0), fit(0), fit(1)
     assert one.threshold == again.threshold != other.threshold
@@ -98,27 +97,28 @@ def test_the_same_seed_gives_the_same_gate(network, parts):
 
 
 def test_what_is_written_is_read_back(network, small, digits, tmp_path):
-    save(tmp_path, small, temperature=1.5)
-    read = predict.Calibration.load(tmp_path)
+    save_gate(network, small, 1.5, tmp_path)
+    read = confidence.Calibration.load(tmp_path)
     assert (read.score, read.threshold, read.temperature) == ("gate", small.threshold, 1.5)
-    np.testing.assert_array_equal(
-        predict.digit_score(*network(digits.x[:20]), read), small(network, digits.x[:20])
-    )  # fmt: skip
+    np.testing.assert_array_equal(confidence.digit_score(*network(digits.x[:20]), read), small(network, digits.x[:20]))
     assert sorted(f.name for f in tmp_path.iterdir()) == ["calibration.json", "gate.npz"]
+    with np.load(tmp_path / "gate.npz") as arrays:
+        assert str(arrays["network_sha256"]) == sha256(network.path) and arrays["network_sha256"].shape == ()
+    assert read_json(tmp_path / "calibration.json")["network_sha256"] == sha256(network.path)
 
 
 def test_a_gate_of_another_network_is_refused(small):
     with pytest.raises(UserError, match="not a pair"):
-        predict.digit_score(
-            np.zeros((1, 10)), np.zeros((1, 7)), predict.Calibration(score="gate", gate=small.layers)
-        )  # fmt: skip
+        confidence.digit_score(
+            np.zeros((1, 10)), np.zeros((1, 7)), confidence.Calibration(score="gate", gate=small.layers)
+        )
 
 
 def test_the_order_of_classes_does_not_matter_to_the_gate(network, digits):
     logits, features = network(digits.x[:5])
-    inputs = predict.gate_inputs(logits, features)
+    inputs = confidence.gate_inputs(logits, features)
     assert inputs.shape == (5, features.shape[1] + 11)
-    np.testing.assert_allclose(inputs, predict.gate_inputs(logits[:, ::-1], features), rtol=1e-12)
+    np.testing.assert_allclose(inputs, confidence.gate_inputs(logits[:, ::-1], features), rtol=1e-12)
 
 
 @pytest.mark.parametrize("few", ["training", "validation", "size"])
@@ -128,11 +128,11 @@ def test_too_few_digits_are_one_sentence(network, parts, few):
     short = (part[0][:9], part[1][:9])
     arguments |= {"training": {"part": short}, "validation": {"validation": short}, "size": {"size": 9}}[few]
     with pytest.raises(UserError, match="at least 50"):
-        fit_gate_.fit(network, **arguments)
+        fit_gate.fit_gate(network, **arguments)
 
 
 def test_a_refusal_says_why_in_one_sentence():
-    predictor = predict.Predictor(paths.REFERENCE / "digits.tflite")
+    predictor = Predictor(paths.REFERENCE / "digits.tflite")
     predictor.calibration = dataclasses.replace(predictor.calibration, threshold=1.1)
     refused = predictor.read(data.load().x_test[0])
     assert refused.status == "rejected" and refused.reason.startswith("not a digit (gate ")

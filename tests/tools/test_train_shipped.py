@@ -1,8 +1,12 @@
 """The shipped network is what its files say, and `make reference` makes such files, interrupted or not."""
 
 import dataclasses
+import functools
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import keras
 import numpy as np
@@ -11,13 +15,13 @@ import pytest
 from helpers import data, models, paths
 from helpers.data import to_input
 from helpers.evaluation.robustness import other_hands
-from helpers.files import read_json, write_json
+from helpers.files import read_json, sha256
 from helpers.models.networks import open_network
-from helpers.notebook import run as runs
 from helpers.predict.network import load
 from helpers.training import recipes
-from tools import train_shipped as reference
-from tools.train_shipped import main
+from tools import fit_gate, fit_line_weights, train_shipped
+from tools.simulate import lines
+from tools.train_shipped import FITTED, NETWORK, main
 
 SHIPPED = paths.REFERENCE / "digits.keras"
 
@@ -61,55 +65,82 @@ def test_the_lite_file_answers_as_the_keras_file_does(network):
     np.testing.assert_allclose(features, expected["features"], atol=1e-3)
 
 
-@pytest.fixture
-def quick(monkeypatch, tmp_path):
-    """The command, on 600 images and a small network, with folders of its own."""
+def shrink(patch):
+    """Makes the command quick, by `patch` (setattr or a monkeypatch's): few images, a small network, short fits."""
+    next(lines.pictures("postcode", 1, 0, "train"))  # keeps all training digits, for later tests too
     whole = data.load()
-    small = dataclasses.replace(
-        whole, x_train=whole.x_train[:600], y_train=whole.y_train[:600], x_test=whole.x_test[:200],
-        y_test=whole.y_test[:200],
-    )  # fmt: skip
-    monkeypatch.setattr(reference.data, "load", lambda: small)
-    monkeypatch.setattr(reference.data, "KNOWN_LABEL_ERRORS", (3, 7))
-    monkeypatch.setattr(reference, "VALIDATION", 100)
-    monkeypatch.setattr(reference, "TARGET", tmp_path / "reference")
-    monkeypatch.setenv("OUTPUTS_DIR", str(tmp_path))
-    recipe = dataclasses.replace(recipes.REFERENCE, network=models.fast_cnn, epochs=2)
-    monkeypatch.setattr(recipes, "REFERENCE", recipe)
-    return tmp_path
+    few = {"x_train": whole.x_train[:600], "y_train": whole.y_train[:600]}
+    few |= {"x_test": whole.x_test[:200], "y_test": whole.y_test[:200]}
+    patch(data, "load", lambda: dataclasses.replace(whole, **few))
+    patch(data, "VALIDATION", 100)
+    patch(recipes, "REFERENCE", dataclasses.replace(recipes.REFERENCE, network=models.fast_cnn))
+    patch(fit_gate, "fit_gate", functools.partial(fit_gate.fit_gate, size=60))
+    patch(lines, "CONDITIONS", {"postcode": lines.CONDITIONS["postcode"]})
+    patch(fit_line_weights, "known_rows", functools.partial(fit_line_weights.known_rows, per_condition=2))
+    patch(train_shipped, "TARGET", paths.outputs() / "reference")
 
 
-def test_interrupted_and_taken_up_it_makes_the_same_files(quick, monkeypatch, capsys):
-    assert main(["--seeds", "2", "--epochs", "2"]) == 0
-    target = quick / "reference"
-    assert sorted(f.name for f in target.iterdir()) == [
-        "calibration.json", "digits.json", "digits.keras", "digits.tflite", "gate.npz",
-    ]  # fmt: skip
-    made = read_json(target / "digits.json")
-    assert [row["seed"] for row in made["seeds"]] == [0, 1] and made["recipe"]["network"] == "fast_cnn"
-    weights = keras.models.load_model(target / "digits.keras").get_weights()
+TWO = ["--seeds", "2", "--epochs", "2"]
 
-    folder = quick / "reference-training"
-    for file in folder.glob("*seed-1*"):
-        file.unlink()
-    write = write_json
 
-    def interrupt(file, value):  # after the training, before it is known to be done
-        if file.name.endswith("seed-1.json"):
-            raise KeyboardInterrupt
-        write(file, value)
+def made(folder):
+    """What the files in a folder hold, but for how long the training took."""
+    arrays = dict(np.load(folder / "gate.npz"))
+    weights = keras.models.load_model(folder / "digits.keras").get_weights()
+    scores = [
+        {k: v for k, v in row.items() if k != "train_seconds"} for row in read_json(folder / "digits.json")["seeds"]
+    ]
+    fitted = [read_json(folder / name) for name in ("calibration.json", "line_weights.json")]
+    return [[a.tobytes() for a in weights], scores, {k: v.tobytes() for k, v in arrays.items()}, fitted]
 
+
+def test_killed_and_taken_up_it_makes_the_same_files(monkeypatch, outputs):
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "write_json", interrupt)
-        assert main(["--seeds", "2", "--epochs", "2"]) == 130
-    assert "goes on from here" in capsys.readouterr().err
-    assert main(["--seeds", "2", "--epochs", "2"]) == 0
-    again = read_json(target / "digits.json")
-    assert [r["test_loss"] for r in again["seeds"]] == [r["test_loss"] for r in made["seeds"]]
-    for a, b in zip(weights, keras.models.load_model(target / "digits.keras").get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
+        patch.setenv("OUTPUTS_DIR", str(outputs / "undisturbed"))
+        shrink(patch.setattr)
+        assert main([*TWO, "--workers", "2"]) == 0
+    expected = outputs / "undisturbed" / "reference"
+    assert {file.name for file in expected.iterdir()} == {*NETWORK, *FITTED, "digits.json"}
+    digest = sha256(expected / "digits.tflite")
+    assert all(read_json(expected / name)["network_sha256"] == digest for name in FITTED if name.endswith("json"))
+    assert str(np.load(expected / "gate.npz")["network_sha256"]) == digest
+    assert read_json(expected / "digits.json")["recipe"]["network"] == "fast_cnn"
+
+    code = f"import test_train_shipped as t; t.shrink(setattr); t.main({[*TWO, '--workers', '1']})"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(paths.ROOT), os.path.dirname(__file__)])}
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL)
+    first = outputs / "reference-training" / "2-epochs-seed-0.json"
+    deadline = time.monotonic() + 120
+    while not first.exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (outputs / "reference").exists() and not first.with_name("2-epochs-seed-1.json").exists()
+    kept = first.stat().st_mtime_ns
+    shrink(monkeypatch.setattr)
+    assert main([*TWO, "--workers", "1"]) == 0
+    assert first.stat().st_mtime_ns == kept
+    assert made(outputs / "reference") == made(expected)
+
+    before = made(outputs / "reference")
+    (outputs / "reference" / "line_weights.json").unlink()
+    assert main(["--refit"]) == 0 and made(outputs / "reference") == before
 
 
-def test_nonsense_is_one_sentence(quick, capsys):
-    assert main(["--seeds", "0"]) == 1
-    assert capsys.readouterr().err == "Error: --seeds and --epochs must be at least 1.\n"
+def test_a_fit_that_belongs_to_another_network_is_made_again(monkeypatch, tmp_path):
+    (tmp_path / "digits.tflite").write_bytes(b"a network")
+    (tmp_path / "calibration.json").write_text('{"network_sha256": "another"}')
+    (tmp_path / "line_weights.json").write_text(f'{{"network_sha256": "{sha256(tmp_path / "digits.tflite")}"}}')
+    fitted = []
+    monkeypatch.setattr(train_shipped, "make_gate", lambda folder: fitted.append("gate"))
+    monkeypatch.setattr(train_shipped, "make_line_weights", lambda folder: fitted.append("line weights"))
+    train_shipped.fit(tmp_path)
+    assert fitted == ["gate"]
+
+
+@pytest.mark.parametrize("option", ["--seeds", "--epochs", "--workers", "--threads"])
+def test_nonsense_is_one_sentence(option, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([option, "0"])
+    assert end.value.code == 2 and "whole number of at least 1" in capsys.readouterr().err

@@ -7,6 +7,8 @@ pictures say which condition hurts, not how well real photographs are read. Used
 
 import functools
 import re
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import cv2
@@ -113,6 +115,7 @@ CONDITIONS = {
     "photo": Look("any", rows=3, shadow=0.35, perspective=0.06, table=True, margin=2.0, touch=0.08, noise=5.0),
     "mixed": Look(),  # every picture has a look of its own, see `_mixed`
 }
+PAGES = ("page", "page photo")  # a hundred digits each, so fewer of them tell as much
 
 
 def simulate(condition: str, rng: np.random.Generator, part: str = "test") -> tuple[np.ndarray, str]:
@@ -171,6 +174,12 @@ def _mixed(rng: np.random.Generator) -> Look:
         noise=rng.uniform(0, 10),
         quality=int(rng.integers(20, 95)),
     )
+
+
+def pictures(condition: str, count: int, seed: int, part: str = "test") -> Iterator[tuple[np.ndarray, str]]:
+    """`count` of what `simulate` returns, a fifth as many pages; each has a seed of its own, whatever else is made."""
+    for number in range(max(1, count // 5) if condition in PAGES else count):
+        yield simulate(condition, np.random.default_rng([seed, zlib.crc32(condition.encode()), number]), part)
 
 
 # What is written ----------------------------------------------------------------------------------------------
