@@ -183,10 +183,10 @@ def remove_strips(ink: np.ndarray, mask: np.ndarray) -> np.ndarray:
     )
     _, wide = cv2.connectedComponents(cv2.morphologyEx(beyond, cv2.MORPH_OPEN, np.ones((side, side), np.uint8)))
     outside = np.unique(np.concatenate([wide[0], wide[-1], wide[:, 0], wide[:, -1]]))
-    gone = 255 * np.isin(wide, outside[outside > 0]).astype(np.uint8)[side:-side, side:-side]
-    gone = cv2.dilate(gone, np.ones((5, 5), np.uint8))
-    rest = cv2.connectedComponentsWithStats(cv2.subtract(mask, gone))[2][1:]
-    return cv2.subtract(ink, gone) if _longest(rest) >= least else ink
+    removed = 255 * np.isin(wide, outside[outside > 0]).astype(np.uint8)[side:-side, side:-side]
+    removed = cv2.dilate(removed, np.ones((5, 5), np.uint8))
+    rest = cv2.connectedComponentsWithStats(cv2.subtract(mask, removed))[2][1:]
+    return cv2.subtract(ink, removed) if _longest(rest) >= least else ink
 
 
 def _longest(stats: np.ndarray) -> int:

@@ -1,9 +1,8 @@
-"""Digits that our own code draws, in ways of writing that MNIST hardly shows.
+"""Synthetic digits in handwriting styles that are rare in MNIST. Explained in notebooks/07_faster_and_better.ipynb.
 
-MNIST's writers learned in American schools. Elsewhere a 1 has a long flag and looks like MNIST's 7, a 7 is crossed,
-a 4 is open or has a short stem, a 9 ends in a hook. A few thousand drawn digits among the 60,000 teach a network
-these forms. Each is a few strokes through control points that every digit moves a little, with a slant, proportions
-and a pen of its own, brought to 28×28 by MNIST's recipe. Explained in notebooks/07_faster_and_better.ipynb.
+MNIST's writers learned in American schools. Elsewhere a 1 has a long flag and looks like MNIST's 7, a 7 is crossed, a 4
+is open or has a short stem, a 9 ends in a hook. A few thousand drawn digits among the 60,000 teach a network these
+forms: strokes through jittered control points with random slant, proportions and pen, brought to MNIST's form.
 """
 
 import cv2
@@ -11,11 +10,12 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from helpers.images.mnist_form import centre_of_mass, fit_box
+from helpers.images.strokes import crop
 
-SIDE = 160  # pixels of the canvas that strokes are drawn on
+CANVAS = 160  # side in pixels of the picture that strokes are drawn on
 
-# Forms by digit. A form is a list of strokes; a stroke's points (x to the right, y down, in a box of side 1) are
-# joined by a smooth curve where it starts with "curve", by straight lines where it starts with "line".
+# Forms by digit. A form is a list of strokes, each a "curve" (a smooth spline) or a "line" (straight segments) through
+# points (x to the right, y down, in a box of side 1).
 FORMS: dict[int, list[list[tuple]]] = {
     0: [
         [("curve", (0.5, 0), (0.12, 0.3), (0.12, 0.7), (0.5, 1), (0.88, 0.7), (0.88, 0.3), (0.5, 0))],
@@ -71,35 +71,33 @@ FORMS: dict[int, list[list[tuple]]] = {
 
 
 def draw(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """So many digits, the ten classes and the forms of each in turn: uint8 (N, 28, 28) and labels (N,)."""
+    """Draws digits, cycling through the classes and the forms of each: uint8 (count, 28, 28), labels int64 (count,)."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % 10
-    turns = np.arange(count) // 10
-    images = [_draw(FORMS[label][turn % len(FORMS[label])], rng) for label, turn in zip(labels, turns, strict=True)]
+    images = [_draw(FORMS[label][i // 10 % len(FORMS[label])], rng) for i, label in enumerate(labels)]
     return np.stack(images), labels.astype(np.int64)
 
 
 def _draw(form: list[tuple], rng: np.random.Generator) -> np.ndarray:
-    """One digit by a hand and a pen that chance gives: uint8 (28, 28)."""
-    canvas = np.zeros((SIDE, SIDE), np.uint8)
+    """Draws one digit with a random slant, rotation, width and pen: uint8 (28, 28)."""
+    canvas = np.zeros((CANVAS, CANVAS), np.uint8)
     lean, turn = np.tan(np.radians(rng.normal(8, 12))), np.radians(rng.normal(0, 6))
     wide, high = rng.uniform(0.4, 0.85), 1.0
     turned = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     hand = turned @ np.array([[1, -lean], [0, 1]]) @ np.diag([wide, high])
-    pen = max(1, round(SIDE * 0.6 * rng.uniform(0.06, 0.16)))
+    pen = max(1, round(CANVAS * 0.6 * rng.uniform(0.06, 0.16)))
     shake = rng.uniform(0.01, 0.045)
     for kind, *points in form:
         points = np.array(points) + rng.normal(0, shake, (len(points), 2)) - 0.5
         if kind == "curve":
             points = curve(points)
-        pixels = (points @ hand.T * 0.6 + 0.5) * SIDE
+        pixels = (points @ hand.T * 0.6 + 0.5) * CANVAS
         cv2.polylines(canvas, [np.round(pixels * 16).astype(np.int32)], False, 255, pen, cv2.LINE_AA, shift=4)
-    left, top, width, height = cv2.boundingRect(canvas)
-    return centre_of_mass(fit_box(canvas[top : top + height, left : left + width]))
+    return centre_of_mass(fit_box(crop(canvas)))
 
 
 def curve(points: np.ndarray, count: int = 40) -> np.ndarray:
-    """A smooth line through points (N, 2) that differ from one to the next, N ≥ 2: (count, 2)."""
-    # By the distance between points, so that the curve does not overshoot at short ones.
+    """A cubic spline through points (N, 2), N ≥ 2, with no two successive ones equal: (count, 2)."""
+    # Parametrised by chord length, so that it does not overshoot between close points.
     along = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
     return CubicSpline(along, points)(np.linspace(0, along[-1], count))

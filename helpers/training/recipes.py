@@ -1,7 +1,7 @@
 """How the networks of notebook 07 are trained: one recipe each, chosen on validation images.
 
-A recipe holds everything that makes a training what it is, but for the data and the seed. An ablation changes one
-field: `dataclasses.replace(REFERENCE, label_smoothing=0.0)`. Explained in notebooks/07_faster_and_better.ipynb.
+A recipe defines a training except for data and seed. An ablation changes one field:
+`dataclasses.replace(REFERENCE, label_smoothing=0.0)`. Explained in notebooks/07_faster_and_better.ipynb.
 """
 
 import time
@@ -16,35 +16,30 @@ from helpers.data import to_input
 from helpers.models import augment
 from helpers.models.networks import fast_cnn, reference_cnn
 from helpers.training.drawn_digits import draw
-from helpers.training.fitting import fit, one_cycle
-
-Part = tuple[np.ndarray, np.ndarray]
+from helpers.training.fitting import Part, fit, one_cycle
 
 
 @dataclass(frozen=True)
 class Recipe:
     """A network and its training: SGD with Nesterov momentum along one cycle of the learning rate.
 
-    network: builds the uncompiled model; takes num_classes and fused. warp, stroke, patch, noise: the settings of
-    augment's layers of that name; an empty one leaves the layer out. drawn: how many digits `handwriting` adds to the
-    training images, as a share of them. averaging: momentum of an exponential moving average of the weights, which
-    the network keeps at the end; 0 for none. half: compute in bfloat16 where this processor gains from it (see
-    `fastest_precision`).
+    `warp`, `stroke`, `patch` and `noise` are the settings of the layer of that name in helpers/models/augment.py; an
+    empty one omits the layer.
     """
 
-    network: Callable[..., keras.Model]
+    network: Callable[..., keras.Model]  # builds the uncompiled model; takes num_classes and fused
     epochs: int
     batch_size: int = 128
-    peak: float = 0.2
+    peak: float = 0.2  # of the learning rate
     weight_decay: float = 5e-4
     label_smoothing: float = 0.0
     warp: dict[str, float] = field(default_factory=dict)
     stroke: dict[str, float] = field(default_factory=dict)
     patch: dict[str, float] = field(default_factory=dict)
     noise: dict[str, float] = field(default_factory=dict)
-    drawn: float = 0.0
-    averaging: float = 0.0
-    half: bool = False
+    drawn: float = 0.0  # drawn digits to add, as a share of the training images
+    averaging: float = 0.0  # momentum of the moving average of the weights that is kept at the end; 0 for none
+    half: bool = False  # compute in bfloat16 where this processor gains from it, see `fastest_precision`
 
 
 FAST = Recipe(fast_cnn, epochs=1, batch_size=256, peak=0.4, label_smoothing=0.05)
@@ -61,16 +56,10 @@ REFERENCE = Recipe(
 
 
 def augmentation(recipe: Recipe) -> keras.Sequential | None:
-    """The recipe's augmentation as one stack of layers, or None if it has none."""
-    steps = []
-    if recipe.warp:
-        steps.append(augment.RandomWarp(**recipe.warp))
-    if recipe.stroke:
-        steps.append(augment.RandomStroke(**recipe.stroke))
-    if recipe.patch:
-        steps.append(augment.RandomPatch(**recipe.patch))
-    if recipe.noise:
-        steps.append(augment.RandomNoise(**recipe.noise))
+    """The augmentation of a recipe as one stack of layers; None if it has none."""
+    kinds = (augment.RandomWarp, augment.RandomStroke, augment.RandomPatch, augment.RandomNoise)
+    settings = (recipe.warp, recipe.stroke, recipe.patch, recipe.noise)
+    steps = [layer(**given) for layer, given in zip(kinds, settings, strict=True) if given]
     return keras.Sequential(steps, name="augmentation") if steps else None
 
 
@@ -83,10 +72,19 @@ def train(
     callbacks: tuple[keras.callbacks.Callback, ...] = (),
     num_classes: int = 10,
 ) -> tuple[keras.Model, dict[str, list[float]], float]:
-    """Trains by the recipe; returns the network (float32, Keras's own layers), the history and seconds of `fit`.
+    """Trains a network by a recipe.
 
-    `part` and `validation` are (images uint8 (N, 28, 28), labels (N,)). With `checkpoint`, see `fit`.
-    Raises UserError as that does.
+    Args:
+        part: training images uint8 (N, 28, 28) and labels (N,).
+        seed: of initial weights, order of images and augmentation.
+        validation: held-out images and labels.
+        checkpoint: see `fit`.
+
+    Returns:
+        The network (float32, only Keras's own layers), the history of `fit`, and its seconds.
+
+    Raises:
+        UserError: as `fit` does.
     """
     keras.utils.set_random_seed(seed)
     if recipe.drawn:
@@ -106,9 +104,7 @@ def train(
         validation and (to_input(validation[0]), keras.utils.to_categorical(validation[1], num_classes)),
         recipe.epochs,
         recipe.batch_size,
-        prepare=front and augment.prepare(front),
-        callbacks=callbacks,
-        optimizer=keras.optimizers.SGD(
+        keras.optimizers.SGD(
             schedule,
             momentum=0.9,
             nesterov=True,
@@ -116,6 +112,8 @@ def train(
             use_ema=recipe.averaging > 0,
             ema_momentum=recipe.averaging or 0.99,
         ),
+        augmentation=front and augment.prepare(front),
+        callbacks=callbacks,
         label_smoothing=recipe.label_smoothing,
         checkpoint=checkpoint,
         seed=seed,
@@ -127,11 +125,10 @@ def train(
 
 
 def fastest_precision() -> str:
-    """ "mixed_bfloat16" where this processor has instructions for bfloat16 (AVX512-BF16 or AMX), else "float32".
+    """Returns "mixed_bfloat16" if this processor has instructions for bfloat16 (AVX512-BF16 or AMX), else "float32".
 
-    Such processors multiply bfloat16 matrices twice as fast as float32 or faster; others imitate it and lose. The
-    processor's list of instructions decides rather than a measurement, so that a busy moment cannot change a result.
-    Only Linux tells the list in a file; elsewhere float32 is taken.
+    Such processors multiply bfloat16 matrices at least twice as fast as float32; others emulate it and lose. Decided by
+    the list of instructions, which only Linux has in a file, not by a measurement that a busy moment could change.
     """
     try:
         flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())

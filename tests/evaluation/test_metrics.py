@@ -24,7 +24,7 @@ def test_wilson_interval_has_the_known_values(correct, n, confidence, low, high)
     assert evaluation.wilson_interval(correct, n, confidence) == pytest.approx((low, high), abs=6e-5)
 
 
-def test_wilson_interval_holds_the_truth_as_often_as_promised():
+def test_wilson_interval_holds_the_truth_as_often_as_stated():
     accuracy, n = 0.995, 1000
     hits = np.random.default_rng(0).binomial(n, accuracy, size=500)
     inside = [low <= accuracy <= high for low, high in (evaluation.wilson_interval(hit, n) for hit in hits)]
@@ -111,14 +111,14 @@ def test_spread_is_in_percent():
     assert evaluation.spread(0.5) == "50.00" and evaluation.spread(None, None) == "–"
 
 
-def promises(confidence, right):
+def two_classes(confidence, right):
     """Two-class probabilities with these confidences, of which class 0 is right where `right`."""
     p = np.column_stack([confidence, 1 - np.asarray(confidence)])
     return p, np.where(right, 0, 1)
 
 
 def test_calibration_by_hand():
-    p, y = promises([0.6] * 4 + [0.9] * 4, [1, 1, 0, 0, 1, 1, 1, 1])
+    p, y = two_classes([0.6] * 4 + [0.9] * 4, [1, 1, 0, 0, 1, 1, 1, 1])
     table = evaluation.reliability(p, y, bins=2)
     assert np.allclose(table, [[0.6, 0.5, 4], [0.9, 1.0, 4]])
     found = evaluation.calibration(p, y, bins=2)
@@ -128,7 +128,7 @@ def test_calibration_by_hand():
 
 
 def test_calibration_of_the_certain_and_right_is_0_and_bad_shapes_are_refused():
-    p, y = promises([1.0] * 40, [1] * 40)
+    p, y = two_classes([1.0] * 40, [1] * 40)
     assert evaluation.calibration(p, y) == {"ece": 0, "nll": 0, "brier": 0}
     assert evaluation.reliability(p, y)["images"].sum() == 40
     with pytest.raises(UserError, match="one row per image"):

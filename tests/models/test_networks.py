@@ -262,7 +262,7 @@ def train(**settings):
 
 
 def test_fit_learns_and_returns_plain_numbers():
-    history = train(epochs=8, learning_rate=0.01)
+    history = train(epochs=8, optimizer=0.01)
     assert set(history) >= {"accuracy", "loss", "val_accuracy", "val_loss"}
     assert all(len(values) == 8 and type(values[0]) is float for values in history.values())
     assert history["loss"][-1] < history["loss"][0] and history["val_accuracy"][-1] > 0.9

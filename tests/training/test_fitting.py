@@ -1,4 +1,4 @@
-"""helpers.training.fitting: schedules, and a training that stops at any moment and goes on as if it had not."""
+"""helpers.training.fitting: schedules, and a training that is interrupted and resumed as if it had not been."""
 
 import keras
 import numpy as np
@@ -47,10 +47,9 @@ def run(file, epochs=4, stop_after=None, ahead=False):
 
     model, front = build()
     optimizer = keras.optimizers.SGD(one_cycle(0.05, 200, 32, epochs), momentum=0.9)
-    way = {"prepare": augment.prepare(front)} if ahead else {"augmentation": front}
     history = fit(
         model, part(200), part(60, 1), epochs, 32, callbacks=[Interrupt()], optimizer=optimizer, checkpoint=file,
-        seed=5, **way,
+        seed=5, augmentation=augment.prepare(front) if ahead else front,
     )  # fmt: skip
     return model, history
 
@@ -72,7 +71,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(tmp_path, ahead):
     assert [f.name for f in tmp_path.iterdir() if f.name.startswith(".")] == []
 
 
-def test_images_are_prepared_anew_in_each_batch_and_epoch():
+def test_images_are_prepared_again_in_each_batch_and_epoch():
     x, y = np.zeros((8, 28, 28, 1), "float32"), np.zeros((8, 10), "float32")
     noise = augment.prepare(keras.Sequential([augment.RandomNoise(0.5)]))
     batches = [x for x, _ in shuffled_batches((x, y), 4, 1, 0, 2, noise).as_numpy_iterator()]
@@ -99,7 +98,7 @@ def test_a_damaged_or_foreign_checkpoint_is_one_sentence(tmp_path):
         run(file, epochs=3)
     for damaged in (whole[: len(whole) // 2], b"", b"no checkpoint"):
         file.write_bytes(damaged)
-        with pytest.raises(UserError, match=r"state\.npz is damaged: delete it to begin"):
+        with pytest.raises(UserError, match=r"state\.npz is damaged: delete it to start"):
             run(file, epochs=2)
 
 

@@ -1,4 +1,4 @@
-"""helpers.recipes, and the networks they train."""
+"""helpers.training.recipes, and the networks they train."""
 
 import dataclasses
 
