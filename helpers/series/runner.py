@@ -24,7 +24,7 @@ from nbclient.exceptions import DeadKernelError
 from helpers import data, paths
 from helpers.console import checking, command
 from helpers.errors import UserError
-from helpers.files import PARTIAL, read_json, sha256, write_json, write_text
+from helpers.files import PARTIAL, read_json, sha256, write_json
 from helpers.notebook import parameters
 from helpers.notebook.run import Run, declared, environment
 from helpers.series import model_card
@@ -90,20 +90,15 @@ class Notebook:
     def state(self, folder: Path, values: dict[str, object]) -> dict:
         """What decides whether it is up to date. What it made counts too: altered by hand, it is made again."""
         own = {name: values.get(name, default) for name, default in self.defaults.items()}
-        inputs = [file for need in self.needs for file in needed(need, folder)]
-        inputs += [data.find(own[name]) for name in ("DATASET", "IMAGE", "OTHER_DIGITS") if own.get(name)]
-        made = [folder / file for file in (*self.makes, f"executed/{self.name}.ipynb", f"html/{self.name}.html")]
+        named = [data.find(own[name]) for name in ("DATASET", "IMAGE", "OTHER_DIGITS") if own.get(name)]
+        files = [*filter(None, named), *(file for need in self.needs for file in needed(need, folder))]
+        files += [folder / file for file in (*self.makes, f"executed/{self.name}.ipynb", f"html/{self.name}.html")]
         return {
             "code": self.code(),
             "parameters": own,
             "packages": environment()["packages"],
-            "inputs": {paths.display(file): _sha256(file) for file in inputs if file},
-            "made": {paths.display(file): _sha256(file) for file in made},
+            "files": {paths.display(file): sha256(file) if file.is_file() else None for file in files},
         }
-
-
-def _sha256(file: Path) -> str | None:
-    return sha256(file) if file.is_file() else None
 
 
 def notebooks() -> dict[str, Notebook]:
@@ -175,18 +170,17 @@ def missing_inputs(chosen: list[Notebook], series: dict[str, Notebook], run: str
 def execute(notebook: Notebook, run: str, values: dict[str, object]) -> float:
     """Executes a notebook through papermill into the run folder; returns the seconds it took.
 
-    The executed notebook appears under its name only when every cell ran; one that failed stays beside it as
+    The executed notebook appears under its name only when every cell ran; until then, and if one failed, it is called
     NAME.failed.ipynb. Raises UserError in one sentence if a cell fails.
     """
     folder = paths.outputs() / run / "executed"
     folder.mkdir(parents=True, exist_ok=True)
     target, failed = folder / f"{notebook.name}.ipynb", folder / f"{notebook.name}.failed.ipynb"
-    working = folder / f"{PARTIAL}{notebook.name}.ipynb"
     mine = {name: value for name, value in values.items() if name in notebook.defaults} | {"RUN": run}
     started = time.monotonic()
     try:
         papermill.execute_notebook(
-            str(notebook.path), str(working), parameters=mine, progress_bar=sys.stderr.isatty(), kernel_name="python3",
+            str(notebook.path), str(failed), parameters=mine, progress_bar=sys.stderr.isatty(), kernel_name="python3",
             # A kernel's own log (TCP without encryption, what its end interrupts) is noise; errors come back as outputs.
             extra_arguments=[
                 "--log-level=CRITICAL",
@@ -194,7 +188,6 @@ def execute(notebook: Notebook, run: str, values: dict[str, object]) -> float:
             ],
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
-        working.replace(failed)
         reason = error.evalue if error.ename == "UserError" else f"{error.ename}: {error.evalue}"
         raise UserError(
             f"{notebook.name} stopped in cell {error.cell_index + 1}: {reason} (see {paths.display(failed)})"
@@ -204,9 +197,7 @@ def execute(notebook: Notebook, run: str, values: dict[str, object]) -> float:
             f"{notebook.name} stopped: its kernel died, most often for lack of memory; "
             "close other programs or set smaller sizes with -p."
         ) from error
-    write_text(target, working.read_text(encoding="utf-8"))
-    working.unlink()
-    failed.unlink(missing_ok=True)
+    failed.replace(target)
     write_page(target, paths.outputs() / run / "html")
     return time.monotonic() - started
 
@@ -241,8 +232,8 @@ def report(chosen: list[Notebook], seconds: dict[str, float | None], folder: Pat
     for name in (notebook.name for notebook in chosen):
         took = "up to date" if seconds[name] is None else f"{seconds[name]:.0f} s"
         metrics = read_json(folder / "metrics" / f"{name}.json")
-        shown = [f"{key} {metrics[key]:{'.2%' if key.endswith('accuracy') else ','}}" for key in SHOWN_METRICS if key in metrics]  # fmt: skip
-        print(f"{name:30} {took:>12}   {', '.join(shown)}")
+        shown = {key: ".2%" if key.endswith("accuracy") else "," for key in SHOWN_METRICS if key in metrics}
+        print(f"{name:30} {took:>12}   {', '.join(f'{key} {metrics[key]:{form}}' for key, form in shown.items())}")
     place = paths.display(folder)
     print(f"\nNotebooks as web pages: {place}/html/index.html\nModel card: {place}/model_card.md")
     print(f"Figures, models, metrics, manifest: {place}/")

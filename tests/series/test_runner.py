@@ -381,6 +381,21 @@ def test_no_notebooks(project, monkeypatch):
         notebooks()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+@pytest.mark.parametrize(
+    ("streams", "code", "said"),
+    [(">&- 2>&-", 2, ""), ("2>&-", 2, ""), (">&-", 2, "Error: There is no notebook"), ("> /dev/full", 1, "Error: ")],
+)
+def test_closed_and_full_streams(project, streams, code, said):
+    name = "99" if code == 2 else "01"
+    command = f'"{sys.executable}" -m helpers.series {name} {streams}'
+    done = subprocess.run(
+        command, shell=True, cwd=project.root, env=project.environment, capture_output=True, text=True
+    )
+    assert done.returncode == code and done.stdout == ""
+    assert done.stderr.startswith(said) and done.stderr.count("\n") == bool(said)
+
+
 # --- failures in mid-run
 
 
