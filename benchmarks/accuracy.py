@@ -28,15 +28,7 @@ from helpers.images.mnist_form import half_pixel_moves
 from helpers.models.networks import reference_cnn, tiny_cnn
 from helpers.notebook.run import environment
 from helpers.training import recipes
-from tools.seeds import (
-    add_training_options,
-    at_least_1,
-    network_file,
-    packed,
-    percent,
-    train_all,
-    write_bytes,
-)
+from tools import trainings
 
 FILE = paths.REFERENCE / "accuracy.json"
 
@@ -97,8 +89,10 @@ def main(argv: list[str] | None = None) -> None:
     """Trains what is missing and prints the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__.split("\n")[0])
     parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS))
-    parser.add_argument("--seeds", type=at_least_1, help="of each recipe (default: frontier 5, members 1, ablation 3)")
-    add_training_options(parser)
+    parser.add_argument(
+        "--seeds", type=trainings.at_least_1, help="of each recipe (default: frontier 5, members 1, ablation 3)"
+    )
+    trainings.add_training_options(parser)
     args = parser.parse_args(argv)
     results = read_json(FILE) if FILE.exists() else {}
     train_missing(args, results, *parts())
@@ -110,7 +104,7 @@ def main(argv: list[str] | None = None) -> None:
         print(f"\n{group:40} {'parameters':>10} {'validation':>18} {'test':>18}")
         for name, entry in results.get(group, {}).items():
             rows = entry["seeds"]
-            cells = (percent([row[f"{part}_accuracy"] for row in rows]) for part in ("val", "test"))
+            cells = (trainings.percent([row[f"{part}_accuracy"] for row in rows]) for part in ("val", "test"))
             print(f"{name:40} {rows[0]['parameters']:10,}" + "".join(f" {cell:>18}" for cell in cells))
 
 
@@ -144,10 +138,10 @@ def train_missing(args: argparse.Namespace, results: dict, train, *others) -> No
                 if seed not in done or (group == "members" and not kept_file(item, len(train[0])).exists()):
                     missing.append(item)
     missing.sort(key=lambda item: (args.only.index(item[0]), item[3]))  # an early look then compares all recipes
-    for item, (row, network) in train_all(train_and_score, missing, args, (train, *others)):
+    for item, (row, network) in trainings.train_all(train_and_score, missing, args, (train, *others)):
         group, name, _, seed = item
         file, entry = kept_file(item, len(train[0])), results[group][name]
-        write_bytes(file, network)
+        trainings.write_bytes(file, network)
         rows = [other for other in entry["seeds"] if other["seed"] != seed] + [row]
         entry["seeds"] = sorted(rows, key=lambda row: row["seed"])
         write_json(FILE, results | {"environment": environment()})
@@ -169,7 +163,7 @@ def train_and_score(item: Item, train, validation, test) -> tuple[dict, bytes]:
     found = {"seed": seed, "train_seconds": time.perf_counter() - start, "parameters": model.count_params()}
     for label, (x, y) in {"val": validation, "test": test}.items():
         found[f"{label}_accuracy"] = float(np.mean(class_probabilities(model, x).argmax(axis=1) == y))
-    return found, packed(model)
+    return found, trainings.packed(model)
 
 
 def class_probabilities(model: keras.Model, x: np.ndarray, moved: bool = False) -> np.ndarray:
@@ -189,7 +183,7 @@ def ensembles(_, validation, test) -> dict:
     Each group also with test-time augmentation, and on other people's digits too. `chosen` is the best on validation
     images. Raises UserError where the networks of `make reference` are missing.
     """
-    pattern = network_file(recipes.REFERENCE.epochs, "*")
+    pattern = trainings.network_file(recipes.REFERENCE.epochs, "*")
     seeds = sorted(pattern.parent.glob(pattern.name))
     if not seeds:
         folder = paths.display(pattern.parent)

@@ -18,8 +18,8 @@ from helpers.console import command
 from helpers.files import write_json
 from helpers.notebook.run import environment
 from helpers.predict.predictor import Predictor
-from tools.seeds import at_least_1
 from tools.simulate import lines
+from tools.trainings import at_least_1
 
 SHARES = {"exact": "pictures", "rows_exact": "rows", "characters": "characters"}  # and the titles of their columns
 

@@ -27,8 +27,8 @@ from helpers.files import write_json
 from helpers.images.decode import read_image
 from helpers.notebook.run import environment
 from helpers.predict.predictor import LAST, Predictor
-from tools.seeds import at_least_1
 from tools.simulate import photos
+from tools.trainings import at_least_1
 
 WAYS = ("shrunk", "inverted", "first", "read")
 

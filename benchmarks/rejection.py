@@ -30,7 +30,7 @@ from helpers.predict.confidence import SCORES, Calibration, gate, gate_inputs, s
 from helpers.predict.network import load
 from tools import nondigits
 from tools.fit_gate import Layers, digit_examples, fit_layers, other_examples, photographed, prepared
-from tools.seeds import at_least_1
+from tools.trainings import at_least_1
 
 COLUMNS = ("max_softmax", "energy", "gate", "held out")
 SEED = 2024  # not that of the fit

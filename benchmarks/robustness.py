@@ -22,32 +22,14 @@ from benchmarks import peers
 from helpers import data, paths
 from helpers.console import command
 from helpers.data import to_input
-from helpers.evaluation import robustness
-from helpers.evaluation.confidence import (
-    accuracy_at_coverage,
-    calibration,
-    confidences,
-    error_detection_auroc,
-    images_to_human,
-    risk_coverage,
-    temperature,
-)
+from helpers.evaluation import confidence, robustness
 from helpers.evaluation.metrics import spread
 from helpers.files import write_json
 from helpers.models.networks import adapt_normalisation, open_network
 from helpers.notebook.run import environment
 from helpers.predict.confidence import softmax
 from helpers.training import recipes
-from tools.seeds import (
-    add_training_options,
-    at_least_1,
-    network_file,
-    over_seeds,
-    packed,
-    train_all,
-    unpacked,
-    write_bytes,
-)
+from tools import trainings
 
 ADAPTED = 500  # images at a time whose statistics batch normalisation takes over
 ROWS = ("mean", "mean_unseen", "lowest")
@@ -72,21 +54,21 @@ def main(argv: list[str] | None = None) -> None:
         ("--severity-size", 2000, "test images at each severity"),
         ("--train-size", 54_000, "images that the peers learn from"),
     ):
-        parser.add_argument(option, type=at_least_1, default=default, help=f"{text} (default: {default})")
-    parser.add_argument("--epochs", type=at_least_1, help="of the peers (default: as published)")
+        parser.add_argument(option, type=trainings.at_least_1, default=default, help=f"{text} (default: {default})")
+    parser.add_argument("--epochs", type=trainings.at_least_1, help="of the peers (default: as published)")
     parser.add_argument("--target", type=Path, default=paths.REFERENCE / "robustness.json", help="the file to write")
-    add_training_options(parser)
+    trainings.add_training_options(parser)
     args = parser.parse_args(argv)
     dataset = data.load()
     parts = (*data.reference_split(dataset), (dataset.x_test, dataset.y_test), args)
     settings = {"images": args.size, "images_a_severity": args.severity_size, "images_adapted_to": ADAPTED}
     found, summaries = {}, {}
-    for one, (row, network) in train_all(train_and_measure, contestants(args), args, parts):
+    for one, (row, network) in trainings.train_all(train_and_measure, contestants(args), args, parts):
         if one.name in peers.NETWORKS:
-            write_bytes(peers.network_file(one.name, one.seed, args.train_size, args.epochs), network)
+            trainings.write_bytes(peers.network_file(one.name, one.seed, args.train_size, args.epochs), network)
         rows = sorted([*found.get(one.name, []), {"seed": one.seed} | row], key=lambda row: row["seed"] or 0)
         found[one.name] = rows
-        summaries[one.name] = {"seeds": [row["seed"] for row in rows]} | over_seeds(rows)
+        summaries[one.name] = {"seeds": [row["seed"] for row in rows]} | trainings.over_seeds(rows)
         write_json(args.target, settings | {"networks": summaries} | environment())
         print(f"{one.name}, seed {one.seed}: mean of 15 {row['accuracy/mean']:.2%}", flush=True)
     report({name: summaries[name] for name in (*peers.NETWORKS, "reference") if name in summaries})
@@ -98,7 +80,7 @@ def contestants(args: argparse.Namespace) -> Iterator[Contestant]:
         for name in peers.NETWORKS:
             file = peers.network_file(name, seed, args.train_size, args.epochs)
             yield Contestant(name, seed, file.read_bytes() if file.exists() else None)
-    files = {seed: network_file(recipes.REFERENCE.epochs, seed) for seed in range(args.seeds)}
+    files = {seed: trainings.network_file(recipes.REFERENCE.epochs, seed) for seed in range(args.seeds)}
     kept = {seed: file for seed, file in files.items() if file.exists()}
     for seed, file in (kept or {None: paths.REFERENCE / "digits.keras"}).items():
         yield Contestant("reference", seed, file.read_bytes())
@@ -108,10 +90,10 @@ def train_and_measure(one: Contestant, train, validation, test, args: argparse.N
     """Trains a peer unless it is there, and measures it: the figures of `measure`, and the network."""
     tf.config.experimental.enable_op_determinism()
     if one.network:
-        model = unpacked(one.network)
+        model = trainings.unpacked(one.network)
     else:
         model = peers.train(one.name, one.seed, data.subset(*train, args.train_size, one.seed), args.epochs)
-    return measure(model, validation, test, args.size, args.severity_size), packed(model)
+    return measure(model, validation, test, args.size, args.severity_size), trainings.packed(model)
 
 
 def measure(model, validation, test, size: int, severity_size: int) -> dict[str, float]:
@@ -122,7 +104,7 @@ def measure(model, validation, test, size: int, severity_size: int) -> dict[str,
         return network.predict(x, batch_size=1000, verbose=0)["logits"]
 
     x, y = data.subset(*test, size, 0)
-    scale = temperature(classifier(to_input(validation[0])), validation[1])
+    scale = confidence.temperature(classifier(to_input(validation[0])), validation[1])
     said = robustness.answers({"it": classifier}, x)["it"]
     accuracy = robustness.accuracies(said, y)
     found = {f"accuracy/{key}": value for key, value in (accuracy.to_dict() | robustness.means(accuracy)).items()}
@@ -140,16 +122,16 @@ def knowing(said: dict, y: np.ndarray, temperature: float) -> dict[str, float]:
     found = {}
     for label, value in (("", temperature), ("_before", 1.0)):
         for place, scores in {
-            "clean": calibration(softmax(clean, value), y),
+            "clean": confidence.calibration(softmax(clean, value), y),
             "corrupted": robustness.mean_calibration(said, y, value),
         }.items():
             found |= {f"{place}/{metric}{label}": score for metric, score in scores.items()}
     right = clean.argmax(axis=1) == y
-    for name, confidence in confidences(clean / temperature).items():
-        curve = risk_coverage(confidence, right)
-        found[f"clean/auroc_{name}"] = error_detection_auroc(confidence, right)
-        found[f"clean/accuracy_at_97_{name}"] = accuracy_at_coverage(curve, COVERAGE)
-        found[f"clean/to_human_{name}"] = images_to_human(curve, HUMAN) / len(y)
+    for name, certainty in confidence.confidences(clean / temperature).items():
+        curve = confidence.risk_coverage(certainty, right)
+        found[f"clean/auroc_{name}"] = confidence.error_detection_auroc(certainty, right)
+        found[f"clean/accuracy_at_97_{name}"] = confidence.accuracy_at_coverage(curve, COVERAGE)
+        found[f"clean/to_human_{name}"] = confidence.images_to_human(curve, HUMAN) / len(y)
     return found
 
 

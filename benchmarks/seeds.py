@@ -13,7 +13,7 @@ from helpers.console import command
 from helpers.files import read_json, write_json
 from helpers.notebook.run import environment
 from helpers.series import runner
-from tools.seeds import at_least_1, over_seeds
+from tools.trainings import at_least_1, over_seeds
 
 NOTEBOOKS = ("03", "04", "05")
 

@@ -1,10 +1,11 @@
-"""Draws what is no digit, so that the gate can learn to refuse it: letters, symbols, scribbles, shapes, textures, photographs.
+"""Draws non-digits, from which the gate learns what to refuse: letters, symbols, scribbles, shapes, textures, photographs.
 
-Drawn by the code below, written with Matplotlib's fonts, put together from training digits, or cut out of the
-pictures that come with scikit-image and scikit-learn; nothing is downloaded. helpers/rejection.py fits the gate to
-them. Explained in notebooks/06_custom_image_prediction.ipynb.
+Drawn by the code below, set in Matplotlib's fonts, composed of training digits, or cropped from the pictures that come
+with scikit-image and scikit-learn; nothing is downloaded. tools/fit_gate.py fits the gate to them. Explained in
+notebooks/06_custom_image_prediction.ipynb.
 
 Drawings are uint8 (H, W), bright ink on 0, of any size; `negatives` brings them to MNIST's form, uint8 (N, 28, 28).
+The figures of the gate rest on them: the same seed must go on giving the same drawings.
 """
 
 import functools
@@ -14,7 +15,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
+import matplotlib
 import numpy as np
+import skimage.data
+import sklearn.datasets
+from matplotlib.ft2font import FT2Font
+from PIL import Image, ImageDraw, ImageFont
+from skimage.morphology import skeletonize
 
 from helpers.errors import UserError
 from helpers.images.decode import read_image
@@ -27,23 +34,24 @@ SIDE = 112  # pixels of a drawing before it is shrunk
 UPRIGHT = ("DejaVuSans", "DejaVuSerif", "DejaVuSansMono", "DejaVuSans-Bold", "STIXGeneral", "cmr10", "cmss10", "cmtt10")
 ITALIC = ("DejaVuSans-Oblique", "DejaVuSerif-Italic", "STIXGeneralItalic", "cmti10", "cmmi10")
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-# Nobody can tell these from 0 and 1, so they teach nothing; those below only some writers' hands tell apart.
+# Nobody can tell these from 0 and 1, so they teach nothing; those below can be told from digits in some hands only.
 SAME = "OoIl"
 SIMILAR = "BDGQSZabgiqsyz"
 SCRIPTS = ("GREEK", "CYRILLIC", "HEBREW", "ARABIC", "ARMENIAN", "GEORGIAN", "TIFINAGH", "CANADIAN", "LAO", "SCRIPT")
 SCRIPTS += ("MATHEMATICAL", "LISU", "NKO")
+DIFFERENT = 0.35  # share of their ink in which a clear character differs from each digit, O and stroke
 
 Random = np.random.Generator
 
 
 class Digits(NamedTuple):
-    """Digits to put together what is none: images uint8 (N, 28, 28), labels (N,)."""
+    """Digits to make non-digits of: images uint8 (N, 28, 28), labels (N,)."""
 
     x: np.ndarray
     y: np.ndarray
 
     def draw(self, rng: Random, labels: Iterable[int] = range(10)) -> np.ndarray:
-        """One of them whose label is among `labels`, enlarged to a drawing."""
+        """A random one whose label is among `labels`, enlarged to a drawing."""
         i = rng.integers(len(self.y))
         while self.y[i] not in labels:
             i = rng.integers(len(self.y))
@@ -53,39 +61,24 @@ class Digits(NamedTuple):
 # Characters ---------------------------------------------------------------------------------------------------
 
 
-def _fonts() -> Path:
-    """The folder of the fonts that come with Matplotlib."""
-    import matplotlib
-
-    return Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+font_of = functools.cache(lambda name: ImageFont.truetype(str(FONTS / f"{name}.ttf"), 72))
 
 
-@functools.cache
-def _font(name: str):
-    """One of them, as large as a drawing allows."""
-    from PIL import ImageFont
-
-    return ImageFont.truetype(str(_fonts() / f"{name}.ttf"), 72)
-
-
-def write(font: str, text: str) -> np.ndarray:
-    """Text in a font of Matplotlib's: a drawing, cropped; UserError where the font shows nothing."""
-    from PIL import Image, ImageDraw
-
-    left, top, right, bottom = _font(font).getbbox(text)
+def typeset(font: str, text: str) -> np.ndarray:
+    """Text in one of Matplotlib's fonts: a drawing, cropped; UserError where the font shows nothing."""
+    left, top, right, bottom = font_of(font).getbbox(text)
     page = Image.new("L", (right - left + 8, bottom - top + 8))
-    ImageDraw.Draw(page).text((4 - left, 4 - top), text, fill=255, font=_font(font))
+    ImageDraw.Draw(page).text((4 - left, 4 - top), text, fill=255, font=font_of(font))
     return crop(np.array(page))
 
 
 @functools.cache
 def characters(kind: str) -> tuple[tuple[str, str], ...]:
-    """The (font, character) pairs of "scripts" or "symbols", without numerals and accented Latin O's and the like."""
-    from matplotlib.ft2font import FT2Font
-
+    """(font, character) pairs of "scripts" or "symbols", without numerals and letters like O, accented or not."""
     found = []
     for font in ("DejaVuSans", "DejaVuSerif", "STIXGeneral"):
-        for code in sorted(FT2Font(str(_fonts() / f"{font}.ttf")).get_charmap()):
+        for code in sorted(FT2Font(str(FONTS / f"{font}.ttf")).get_charmap()):
             c = chr(code)
             name, sort = unicodedata.name(c, "?").split(" ")[0], unicodedata.category(c)[0]
             wanted = sort == "L" and name in SCRIPTS if kind == "scripts" else sort in "SP" and name != "BRAILLE"
@@ -98,36 +91,31 @@ def characters(kind: str) -> tuple[tuple[str, str], ...]:
 def is_clear(font: str, c: str) -> bool:
     """Whether a character shows something that is not shaped like a digit, an O or a stroke."""
     try:
-        shape = _shape(font, c)
+        shape = shape_of(font, c)
     except UserError:  # it shows nothing
         return False
-    return all(np.abs(shape - template).sum() > 0.35 * (shape + template).sum() for template in _templates())
+    known = (shape_of(font, c) for c in "0123456789OIl/SZD" for font in ("DejaVuSans", "DejaVuSerif-Italic"))
+    return all(np.abs(shape - other).sum() > DIFFERENT * (shape + other).sum() for other in known)
 
 
 @functools.cache
-def _templates() -> list[np.ndarray]:
-    return [_shape(font, c) for c in "0123456789OIl/SZD" for font in ("DejaVuSans", "DejaVuSerif-Italic")]
-
-
-def _shape(font: str, c: str) -> np.ndarray:
-    """A character in MNIST's frame, its stroke's width normalised: float (28, 28)."""
-    mask = 255 * (resize(write(font, c), SIDE) > 127).astype(np.uint8)
+def shape_of(font: str, c: str) -> np.ndarray:
+    """A character in MNIST's form, its stroke width normalised: float (28, 28)."""
+    mask = 255 * (resize(typeset(font, c), SIDE) > 127).astype(np.uint8)
     thick = crop(normalise_stroke(mask, 0.12 * SIDE, 0.14 * SIDE))
     return centre_of_mass(fit_box(thick)).astype(np.float32)
 
 
 def character(kind: str, rng: Random) -> np.ndarray:
-    """Any clear character of a kind: a drawing."""
+    """A random clear character of a kind: a drawing."""
     known = characters(kind)
     while not is_clear(*(chosen := known[rng.integers(len(known))])):
         pass
-    return write(*chosen)
+    return typeset(*chosen)
 
 
 def by_hand(drawing: np.ndarray, rng: Random) -> np.ndarray:
-    """Print as a pen would draw it, half of the times: the middle line of its strokes, in a pen's width."""
-    from skimage.morphology import skeletonize
-
+    """Print as a pen would draw it, three times in five: the skeleton of its strokes, in a pen's width."""
     drawing = resize(drawing, SIDE)
     if rng.random() < 0.4:
         return drawing
@@ -137,16 +125,16 @@ def by_hand(drawing: np.ndarray, rng: Random) -> np.ndarray:
 
 
 def letter(rng: Random, digits: Digits) -> np.ndarray:
-    """A letter A–Z or a–z; those similar to a digit come seldom, those that are the same as one never."""
+    """A letter A–Z or a–z; those similar to a digit are rare, those that look the same as one never occur."""
     c = "O"
     while c in SAME or (c in SIMILAR and rng.random() < 0.7):
         c = str(rng.choice(list(LETTERS)))
-    return by_hand(write(str(rng.choice(UPRIGHT + ITALIC)), c), rng)
+    return by_hand(typeset(str(rng.choice(UPRIGHT + ITALIC)), c), rng)
 
 
 def printed_digit(rng: Random, digits: Digits) -> np.ndarray:
-    """A digit in the same fonts as the letters, so that print alone speaks neither for nor against a digit."""
-    return by_hand(write(str(rng.choice(UPRIGHT + ITALIC[:-1])), str(rng.integers(10))), rng)
+    """A digit in the same fonts as the letters, so that print alone is no evidence for or against a digit."""
+    return by_hand(typeset(str(rng.choice(UPRIGHT + ITALIC[:-1])), str(rng.integers(10))), rng)
 
 
 def script(rng: Random, digits: Digits) -> np.ndarray:
@@ -157,21 +145,21 @@ def script(rng: Random, digits: Digits) -> np.ndarray:
 def symbol(rng: Random, digits: Digits) -> np.ndarray:
     """Punctuation, a mathematical sign, an arrow, a star, a chess piece; everyday ones more often."""
     if rng.random() < 0.25:
-        return by_hand(write(str(rng.choice(UPRIGHT[:4])), str(rng.choice(list("+×=?!&%#@$€*<>~^÷{}[];:")))), rng)
+        return by_hand(typeset(str(rng.choice(UPRIGHT[:4])), str(rng.choice(list("+×=?!&%#@$€*<>~^÷{}[];:")))), rng)
     return by_hand(character("symbols", rng), rng)
 
 
 # Strokes and shapes -------------------------------------------------------------------------------------------
 
 
-def stroke(page: np.ndarray, points: np.ndarray, width: int, level: int = 255, closed: bool = False) -> None:
+def stroke(page: np.ndarray, points: np.ndarray, width: int, closed: bool = False) -> None:
     """Draws a line through points (N, 2), fractions of the page's side, in place."""
     line = np.round(points * SIDE * 8).astype(np.int32)
-    cv2.polylines(page, [line], closed, level, max(1, width), cv2.LINE_AA, shift=3)
+    cv2.polylines(page, [line], closed, 255, max(1, width), cv2.LINE_AA, shift=3)
 
 
 def scribble(rng: Random, digits: Digits) -> np.ndarray:
-    """One to four smooth lines of many bends, or of few that cross."""
+    """One to four smooth or jagged lines of many bends."""
     page, width = np.zeros((SIDE, SIDE), np.uint8), int(rng.integers(4, 16))
     for _ in range(rng.integers(1, 5)):
         points = rng.uniform(0.1, 0.9, (rng.integers(5, 14), 2))
@@ -202,18 +190,15 @@ def hatching(rng: Random, digits: Digits) -> np.ndarray:
 
 
 def polygon(rng: Random) -> np.ndarray:
-    """The corners of a triangle, rectangle, star, arrow, heart, house or any irregular figure: (N, 2) in 0..1."""
+    """The corners of a star, a polygon, an arrow, a house or a rectangle: (N, 2) in 0..1."""
     kind = rng.integers(6)
-    if kind == 0:  # a star
-        n = 2 * int(rng.integers(4, 8))
-        reach = np.resize([0.45, rng.uniform(0.15, 0.3)], n)
-    elif kind == 1:  # regular
-        n = int(rng.integers(3, 7))
-        reach = np.full(n, 0.42)
-    elif kind == 2:  # irregular
-        n = int(rng.integers(4, 10))
-        reach = rng.uniform(0.15, 0.48, n)
     if kind <= 2:
+        if kind == 0:  # a star
+            n = 2 * int(rng.integers(4, 8))
+            reach = np.resize([0.45, rng.uniform(0.15, 0.3)], n)
+        else:  # a regular or an irregular polygon
+            n = int(rng.integers(3, 7) if kind == 1 else rng.integers(4, 10))
+            reach = np.full(n, 0.42) if kind == 1 else rng.uniform(0.15, 0.48, n)
         angle = rng.uniform(0, 2 * np.pi) + np.arange(n) * 2 * np.pi / n
         return 0.5 + reach[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     arrow = [(0.5, 0.05), (0.85, 0.45), (0.62, 0.45), (0.62, 0.95), (0.38, 0.95), (0.38, 0.45), (0.15, 0.45)]
@@ -258,19 +243,18 @@ def silhouette(rng: Random, digits: Digits) -> np.ndarray:
     x = np.abs(np.linspace(-0.5, 0.5, SIDE))
     inside = (x[None] < half[:, None]) & (np.abs(rows - 0.5) < rng.uniform(0.3, 0.5))[:, None]
     if rng.random() < 0.3:  # legs, a handle, a neck
-        inside &= ~(
-            (x < rng.uniform(0.02, 0.15))[None] & (np.sign(rng.normal()) * (rows - rng.uniform(0.2, 0.8)) > 0)[:, None]
-        )
+        narrow = x < rng.uniform(0.02, 0.15)
+        inside &= ~(narrow[None] & (np.sign(rng.normal()) * (rows - rng.uniform(0.2, 0.8)) > 0)[:, None])
     shade = 255 * (rng.uniform(0.3, 1) + rng.uniform(0, 0.5) * (clouds(rng, rng.integers(2, 12)) - 0.5))
     page = np.where(inside, shade, 0).clip(0, 255).astype(np.uint8)
     return page if rng.random() < 0.7 else np.rot90(page).copy()
 
 
-# Digits that are none any more --------------------------------------------------------------------------------
+# Spoilt digits --------------------------------------------------------------------------------
 
 
 def turned(rng: Random, digits: Digits) -> np.ndarray:
-    """A digit mirrored, on its side or upside down, where that is no digit."""
+    """A digit mirrored, on its side or upside down, where that is not a digit."""
     way = rng.integers(4)
     if way == 0:
         return digits.draw(rng, (3, 4, 6, 7, 9))[:, ::-1].copy()
@@ -280,7 +264,7 @@ def turned(rng: Random, digits: Digits) -> np.ndarray:
 
 
 def joined(rng: Random, digits: Digits) -> np.ndarray:
-    """Two digits side by side or one on the other, or halves of two that do not fit."""
+    """Two digits side by side or overlapping, or halves of two that do not fit."""
     one, other = (crop(digits.draw(rng)) for _ in range(2))
     way = rng.integers(3)
     if way == 0:
@@ -319,7 +303,7 @@ def clouds(rng: Random, grain: int) -> np.ndarray:
 
 
 def texture(rng: Random, digits: Digits) -> np.ndarray:
-    """Noise of any grain, stripes, checks, a slope of gray; by chance cut to black and white, or to a few spots."""
+    """Noise of any grain, stripes, checks, a gradient; sometimes thresholded to black and white, or to a few spots."""
     y, x = np.mgrid[:SIDE, :SIDE] / SIDE
     kind = rng.integers(6)
     if kind == 0:
@@ -343,28 +327,22 @@ def texture(rng: Random, digits: Digits) -> np.ndarray:
 
 @functools.cache
 def photographs() -> tuple[np.ndarray, ...]:
-    """The pictures that come with scikit-image and scikit-learn, gray, at most 400 pixels: landscapes, things, faces."""
-    import skimage.data
-    import sklearn.datasets
-
+    """The pictures that come with scikit-image and scikit-learn, grey, at most 400 pixels: landscapes, things, faces."""
     folders = Path(skimage.data.__file__).parent, Path(sklearn.datasets.__file__).parent / "images"
-    # Drawings and pages of text are left out: there may be digits on them.
+    # Without drawings and pages of text, which may show digits.
     drawn = {"page.png", "text.png", "clock_motion.png", "color.png", "chessboard_GRAY.png", "chessboard_RGB.png"}
     files = sorted(f for folder in folders for f in folder.glob("*.*") if f.suffix in (".png", ".jpg"))
     pictures = [to_grayscale(read_image(f)) for f in files if f.name not in drawn]
-    faces = Path(folders[0] / "lfw_subset.npy")
-    if faces.is_file():
+    if (faces := folders[0] / "lfw_subset.npy").is_file():
         pictures += list(np.round(255 * np.load(faces)[:100]).astype(np.uint8))
     return tuple(resize(p, 400) if max(p.shape) > 400 else p for p in pictures)
 
 
 def photograph(rng: Random, digits: Digits) -> np.ndarray:
-    """A cut-out of one of them, mirrored or inverted by chance; a whole face one time in five."""
-    known = photographs()
-    large = [p for p in known if min(p.shape) > 100]
-    small = [p for p in known if min(p.shape) <= 100]
-    if small and rng.random() < 0.2:
-        picture = small[rng.integers(len(small))]
+    """A crop of one of them, sometimes mirrored or inverted; a whole face one time in five."""
+    large, faces = ([p for p in photographs() if (min(p.shape) > 100) == big] for big in (True, False))
+    if faces and rng.random() < 0.2:
+        picture = faces[rng.integers(len(faces))]
     else:
         picture = large[rng.integers(len(large))]
         size = int(min(picture.shape) * rng.uniform(0.12, 1))
@@ -376,7 +354,7 @@ def photograph(rng: Random, digits: Digits) -> np.ndarray:
 
 
 def blank(rng: Random, digits: Digits) -> np.ndarray:
-    """Nothing, or next to nothing: an even gray, a faint noise, a few specks, an edge."""
+    """Nothing, or next to nothing: an even grey, faint noise, a few specks, an edge."""
     page = np.full((SIDE, SIDE), rng.choice([0, 0, rng.integers(256)]), np.uint8)
     for _ in range(rng.integers(0, 4)):
         y, x = rng.integers(0, SIDE - 8, 2)
@@ -387,32 +365,22 @@ def blank(rng: Random, digits: Digits) -> np.ndarray:
     return noisy.clip(0, 255).astype(np.uint8)
 
 
-# name -> (what draws one, whether it fills its picture, so that it is shrunk whole instead of cut out and centred)
+# name -> (what draws one, whether it fills its picture, so that it is shrunk whole instead of cropped and centred)
 FAMILIES: dict[str, tuple[Callable[[Random, Digits], np.ndarray], bool]] = {
-    "letters": (letter, False),
-    "scripts": (script, False),
-    "symbols": (symbol, False),
-    "scribbles": (scribble, False),
-    "hatching": (hatching, False),
-    "shapes": (shape, False),
-    "turned digits": (turned, False),
-    "joined digits": (joined, False),
-    "crossed-out digits": (crossed_out, False),
-    "silhouettes": (silhouette, True),
-    "textures": (texture, True),
-    "photographs": (photograph, True),
-    "blanks": (blank, True),
-}
+    "letters": (letter, False), "scripts": (script, False), "symbols": (symbol, False), "scribbles": (scribble, False),
+    "hatching": (hatching, False), "shapes": (shape, False), "turned digits": (turned, False),
+    "joined digits": (joined, False), "crossed-out digits": (crossed_out, False), "silhouettes": (silhouette, True),
+    "textures": (texture, True), "photographs": (photograph, True), "blanks": (blank, True),
+}  # fmt: skip
 
 
 # Images ---------------------------------------------------------------------------------------------------------
 
 
 def to_image(drawing: np.ndarray, whole: bool, rng: Random, digits: Digits) -> np.ndarray:
-    """A drawing as a data set would have it: uint8 (28, 28).
+    """A drawing as in a data set, uint8 (28, 28): centred in MNIST's box, or in one a little smaller or larger.
 
-    Centred in MNIST's box, or one a little smaller or larger; or, if `whole`, shrunk as it is, every other time with
-    the intensities of a digit.
+    If `whole`, it is shrunk as it is, every other time with the intensities of a digit.
     """
     if not whole:
         box = BOX if rng.random() < 0.6 else int(rng.integers(14, FIELD))
@@ -422,7 +390,7 @@ def to_image(drawing: np.ndarray, whole: bool, rng: Random, digits: Digits) -> n
 
 
 def match_intensities(image: np.ndarray, digit: np.ndarray, rng: Random) -> np.ndarray:
-    """The image with exactly the intensities of a digit: its darkest pixel becomes the digit's darkest, and so on."""
+    """The image with the histogram of a digit: its darkest pixel gets the value of the digit's darkest, and so on."""
     order = np.argsort(image.ravel() + rng.random(image.size), kind="stable")
     matched = np.empty(image.size, np.uint8)
     matched[order] = np.sort(digit.ravel())

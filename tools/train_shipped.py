@@ -27,7 +27,7 @@ from helpers.notebook.run import environment
 from helpers.training import recipes
 from tools.fit_gate import make_gate
 from tools.fit_line_weights import make_line_weights
-from tools.seeds import add_training_options, at_least_1, network_file, over_seeds, packed, train_all, write_bytes
+from tools.trainings import add_training_options, at_least_1, network_file, over_seeds, packed, train_all, write_bytes
 
 TARGET = paths.REFERENCE
 NETWORK = ("digits.keras", "digits.tflite")

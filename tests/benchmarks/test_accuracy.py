@@ -10,7 +10,7 @@ from benchmarks import accuracy
 from helpers import data, models, paths
 from helpers.files import read_json
 from helpers.training import recipes
-from tools.seeds import network_file
+from tools.trainings import network_file
 
 
 @pytest.fixture
@@ -22,7 +22,9 @@ def benchmark(monkeypatch, outputs):
         accuracy, "parts", lambda: tuple((few.x_train[a : a + 200], few.y_train[a : a + 200]) for a in (0, 200, 400))
     )
     # In this process, which has imported Keras already; tests/tools/test_train_shipped.py trains in others.
-    monkeypatch.setattr(accuracy, "train_all", lambda run, items, args, parts: ((i, run(i, *parts)) for i in items))
+    monkeypatch.setattr(
+        accuracy.trainings, "train_all", lambda run, items, args, parts: ((i, run(i, *parts)) for i in items)
+    )
     monkeypatch.setattr(accuracy, "FILE", outputs / "accuracy.json")
     monkeypatch.setattr(accuracy, "GROUPS", {"frontier": ({"small": small}, 2), "members": ({"other": other}, 1)})
     return accuracy

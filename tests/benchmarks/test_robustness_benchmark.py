@@ -9,7 +9,7 @@ from benchmarks import peers, robustness
 from helpers import data, models
 from helpers.files import read_json
 from helpers.training import recipes
-from tools.seeds import network_file, over_seeds, unpacked
+from tools.trainings import network_file, over_seeds, unpacked
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_the_file_holds_every_seed(few, monkeypatch, tmp_path, capsys):
         assert len(data[0][0]) == 54_000 and len(data[1][0]) == 6000
         return ((one, (rows[one[:2]], b"")) for one in reversed(list(items)))
 
-    monkeypatch.setattr(robustness, "train_all", at_once)
+    monkeypatch.setattr(robustness.trainings, "train_all", at_once)
     assert robustness.main(["--seeds", "2", "--target", str(tmp_path / "x.json")]) == 0
     found = read_json(tmp_path / "x.json")["networks"]
     assert found["report"]["seeds"] == [0, 1] and found["report"]["values"]["accuracy/mean"] == [0, 0.25]

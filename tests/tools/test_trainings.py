@@ -8,7 +8,7 @@ import pytest
 
 from helpers import models
 from helpers.errors import UserError
-from tools.seeds import add_training_options, over_seeds, packed, percent, train_all, unpacked
+from tools.trainings import add_training_options, over_seeds, packed, percent, train_all, unpacked
 
 ARGS = argparse.Namespace(scheduler=None, workers=2, threads=1)
 
