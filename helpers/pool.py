@@ -13,15 +13,14 @@ import json
 import logging
 import os
 import pickle
-import subprocess
 import sys
 import threading
 import time
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from subprocess import PIPE, Popen
 from typing import TYPE_CHECKING
 
 from helpers import paths
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 CONNECT = 12  # seconds within which a scheduler must answer
 TRIES = 3  # for a training whose process dies, perhaps for lack of memory
 PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "ai-edge-litert")  # their versions decide results
-THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")  # read by TensorFlow's import
+THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")  # TensorFlow reads them at import
 GOES_ON = "the same command goes on from here"
 
 
@@ -65,20 +64,17 @@ def cluster(scheduler: str) -> Iterator["Client"]:
     seconds, if a worker has other versions of a package, of this project or of MNIST, if the scheduler goes away.
     """
     longest = patience()
+    # Versions that differ are refused below. Only large tasks make Dask warn otherwise, and `held` is one.
+    warnings.filterwarnings("ignore", module=r"distributed\.client")
     try:
-        from dask import config
         from distributed import Client
-    except ImportError as error:
-        raise UserError("--scheduler needs Dask: pip install distributed.") from error
-    for name in ("distributed", "distributed.client"):  # what they would print arrives here as an exception
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    warnings.filterwarnings("ignore", module=r"distributed\.client")  # of other versions, which are refused below
-    config.set({"distributed.admin.large-graph-warning-threshold": "1GB"})
-    try:
+
+        for name in ("distributed", "distributed.client"):  # what they would print arrives here as an exception
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         file = Path(scheduler)
         address = json.loads(file.read_text(encoding="utf-8"))["address"] if file.is_file() else scheduler
         client = Client(address, timeout=CONNECT, set_as_default=False)
-    except Exception as error:  # whatever listens there may be no scheduler
+    except Exception as error:  # whatever answers there, it may be no scheduler
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"There is no Dask scheduler to be used at {scheduler} ({reason}).") from error
     try:
@@ -105,9 +101,10 @@ def identity() -> dict[str, str | None]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     code = hashlib.sha256()
-    for room in ("helpers", "tools", "benchmarks"):
-        for file in sorted((paths.ROOT / room).rglob("*.py")):
-            code.update(file.read_text(encoding="utf-8").encode())  # as text: line endings may differ
+    for file in sorted(
+        file for room in ("helpers", "tools", "benchmarks") for file in (paths.ROOT / room).rglob("*.py")
+    ):
+        code.update(file.read_text(encoding="utf-8").encode())  # as text: line endings may differ
     mnist = paths.DATA / "mnist.npz"
     digest = hashlib.sha256(mnist.read_bytes()).hexdigest()[:8] if mnist.is_file() else None
     return found | {"this project": code.hexdigest()[:8], "data/mnist.npz": digest}
@@ -142,65 +139,56 @@ def stream(
     worker dies, and `retries` times when the function raises. Raises UserError if there is no worker for `patience()`
     seconds, or if one that joins later differs from this process.
     """
-    executor = client.get_executor(pure=False, retries=retries)
-    task = functools.partial(_verified, identity(), function)
+    yield from _on_cluster(client, lambda item: (function, item), items, ahead, retries)
+
+
+def _on_cluster(client: "Client", call: Callable, items: Iterable, ahead: int, retries: int) -> Iterator:
+    """`stream` of the function and arguments that `call` makes of an item."""
+    executor, mine = client.get_executor(pure=False, retries=retries), identity()
+    longest, seen = patience(), time.monotonic()
+
+    def room() -> int:
+        nonlocal seen
+        threads = sum(client.nthreads().values()) if client.status == "running" else 0
+        if threads:
+            seen = time.monotonic()
+        elif time.monotonic() - seen > longest:
+            raise UserError(f"No worker was there for {longest:g} s: start some; {GOES_ON}.")
+        return ahead * max(1, threads)
+
     try:
-        yield from _as_finished(lambda item: executor.submit(task, item), items, *_limits(client, ahead))
+        yield from _as_finished(lambda item: executor.submit(_verified, mine, *call(item)), items, room)
     finally:
-        executor.shutdown(wait=False)
+        if client.status == "running":
+            executor.shutdown(wait=False)  # cancels what is under way
 
 
-def _limits(client: "Client", ahead: int) -> tuple[Callable, Callable]:
-    """How many items a cluster takes now, and a function that waits for the first futures that are done."""
-    longest = patience()
-
-    def room():
-        return ahead * max(1, sum(client.nthreads().values()))
-
-    def first_done(running):
-        seen = time.monotonic()
-        while True:
-            done, _ = wait(running, timeout=2, return_when=FIRST_COMPLETED)
-            if any(future.cancelled() for future in done) or client.status != "running":
-                raise CancelledError
-            if done:
-                return done
-            if client.nthreads():
-                seen = time.monotonic()
-            elif time.monotonic() - seen > longest:
-                raise UserError(f"No worker was there for {longest:g} s: start some; {GOES_ON}.")
-
-    return room, first_done
-
-
-def _as_finished(submit: Callable, items: Iterable, room: Callable, first_done: Callable) -> Iterator:
+def _as_finished(submit: Callable, items: Iterable, room: Callable) -> Iterator[tuple[object, Future]]:
     """(item, future) of each item that `submit` takes, at most `room()` at a time."""
-    running, tries, items, ended = {}, Counter(), iter(items), False
+    running, items, ended = {}, iter(items), False
     while True:
-        for _ in range(0 if ended else room() - len(running)):
+        free = room() - len(running)
+        while free > 0 and not ended:
             item = next(items, running)  # no item can be `running`
-            ended = item is running
+            ended, free = item is running, free - 1
             if ended or item is None:
                 break
-            running[submit(item)] = item
+            running[submit(item)] = item, 1
         if not running:
             return
-        for future in first_done(running):
-            item = running.pop(future)
-            tries[id(item)] += 1
-            if isinstance(future.exception(), Died) and tries[id(item)] < TRIES:
-                running[submit(item)] = item
-            else:
-                yield item, future
+        for future in wait(running, timeout=2, return_when=FIRST_COMPLETED).done:
+            (item, tries), error = running.pop(future), future.exception()
+            if isinstance(error, Died) and tries < TRIES:
+                running[submit(item)] = item, tries + 1
+                continue
+            if type(error).__name__ == "KilledWorker":  # Dask's, which waits for four workers to die
+                future = Future()
+                future.set_exception(Died(f"it killed its workers: {error}"))
+            yield item, future
 
 
 def trainings(
-    function: Callable,
-    items: Iterable,
-    scheduler: str | None = None,
-    workers: int = 1,
-    threads: int = 1,
-    data: tuple = (),
+    function: Callable, items: Iterable, scheduler: str | None = None, workers: int = 1, threads: int = 1, data=()
 ) -> Iterator[tuple[object, Future]]:
     """(item, future) of function(item, *data) for all items as they end, each in a process of its own (`fresh`).
 
@@ -210,30 +198,23 @@ def trainings(
     """
     import cloudpickle
 
-    def call(item):  # opened by the child alone: a Dask worker must not import TensorFlow
+    def packed(item) -> bytes:  # opened by the child alone: a Dask worker must not import TensorFlow
         return cloudpickle.dumps((function, (item,)))
 
     if scheduler:
         with cluster(scheduler) as client:
-            executor, mine = client.get_executor(pure=False), identity()
             # A task of its own, not scattered: should the only worker that holds it die, it is made anew.
             held = client.submit(tuple, data, pure=False)
-            yield from _as_finished(
-                lambda item: executor.submit(_verified, mine, _in_child, call(item), threads, held),
-                items,
-                *_limits(client, ahead=1),
-            )
+            yield from _on_cluster(client, lambda item: (_in_child, packed(item), threads, held), items, 1, 0)
         return
-    children, futures, executor = [], [], ThreadPoolExecutor(workers)
+    executor, children, futures = ThreadPoolExecutor(workers), [], []
 
-    def submit(item):
-        futures.append(executor.submit(_in_child, call(item), threads, data, children))
+    def submit(item) -> Future:
+        futures.append(executor.submit(_in_child, packed(item), threads, data, children))
         return futures[-1]
 
     try:
-        yield from _as_finished(
-            submit, items, lambda: workers, lambda running: wait(running, return_when=FIRST_COMPLETED).done
-        )
+        yield from _as_finished(submit, items, lambda: workers)
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
         while wait(futures, timeout=0.1).not_done:
@@ -254,17 +235,13 @@ def fresh(function: Callable, *args, threads: int = 1):
 
 
 def _in_child(call: bytes, threads: int, data: tuple = (), children: list | None = None):
-    path = os.pathsep.join(filter(None, [str(paths.ROOT), os.environ.get("PYTHONPATH")]))
+    """The answer of a new process to a pickled (function, arguments), to which `data` are added."""
+    start = f"import sys; sys.path.insert(0, {str(paths.ROOT)!r}); from helpers.pool import _answer; _answer()"
+    command, environment = [sys.executable, "-P", "-c", start], os.environ | dict.fromkeys(THREADS, str(threads))
     answer = b""
     with contextlib.suppress(BrokenPipeError):
         # Not by multiprocessing, which Dask's workers may not use. Ctrl-C is for this process, which ends the child.
-        with subprocess.Popen(
-            [sys.executable, "-c", "from helpers.pool import _child; _child()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=os.environ | dict.fromkeys(THREADS, str(threads)) | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
-            start_new_session=True,
-        ) as child:
+        with Popen(command, stdin=PIPE, stdout=PIPE, env=environment, start_new_session=True) as child:
             if children is not None:
                 children.append(child)
             try:
@@ -277,13 +254,13 @@ def _in_child(call: bytes, threads: int, data: tuple = (), children: list | None
     try:
         value, error = pickle.loads(answer)
     except (EOFError, pickle.UnpicklingError):
-        raise Died("the process of a training died, perhaps for lack of memory") from None
+        raise Died("its process died, perhaps for lack of memory") from None
     if error is not None:
         raise error
     return value
 
 
-def _child() -> None:
+def _answer() -> None:
     """The child's side."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what the function prints is no answer
