@@ -1,5 +1,6 @@
 """The networks and recipes that benchmarks compare with, rebuilt from their published descriptions."""
 
+import functools
 from pathlib import Path
 
 import keras
@@ -13,19 +14,9 @@ from helpers.models.networks import report_cnn
 
 def keras_io() -> keras.Model:
     """keras.io's "Simple MNIST convnet" (Chollet, 2015): 34,826 parameters; Adam, batch 128, dropout 0.5, 15 epochs."""
-    model = keras.Sequential(
-        [
-            keras.Input((28, 28, 1)),
-            layers.Conv2D(32, 3, activation="relu"),
-            layers.MaxPooling2D(),
-            layers.Conv2D(64, 3, activation="relu"),
-            layers.MaxPooling2D(),
-            layers.Flatten(),
-            layers.Dropout(0.5),
-            layers.Dense(10, activation="softmax"),
-        ],
-        name="keras_io",
-    )
+    conv, pool = functools.partial(layers.Conv2D, kernel_size=3, activation="relu"), layers.MaxPooling2D
+    body = [conv(32), pool(), conv(64), pool(), layers.Flatten(), layers.Dropout(0.5)]
+    model = keras.Sequential([keras.Input((28, 28, 1)), *body, layers.Dense(10, activation="softmax")], name="keras_io")
     model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
     return model
 

