@@ -17,11 +17,11 @@ digests: dict[str, str] = {}
 
 
 @contextmanager
-def atomic(path: Path) -> Iterator[Path]:
+def atomic(path: Path, other: str = "another folder with the variable OUTPUTS_DIR") -> Iterator[Path]:
     """Yields a temporary path beside `path`; renames it to `path` when the block ends well, else deletes it.
 
     The temporary name keeps the suffix, since Keras and Matplotlib choose the format by it.
-    Raises UserError where the folder cannot be written or the disk is full.
+    Raises UserError where the folder cannot be written or the disk is full; it advises to choose `other`.
     """
     path = Path(path)
     partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
@@ -34,8 +34,7 @@ def atomic(path: Path) -> Iterator[Path]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(
-            f"{paths.display(path)} could not be written ({reason}): "
-            "free some space or choose another folder with the variable OUTPUTS_DIR."
+            f"{paths.display(path)} could not be written ({reason}): free some space or choose {other}."
         ) from error
     finally:
         # Still there only if the block failed; nothing half-written stays.

@@ -3,18 +3,23 @@
 import os
 from pathlib import Path
 
-from helpers.errors import UserError
+_HELPERS = Path(__file__).resolve().parent
 
 
 def _find_root() -> Path:
-    """The folder that holds both this package and the notebooks."""
-    for folder in (*Path(__file__).resolve().parents, Path.cwd(), *Path.cwd().parents):
+    """The top folder of the project: the one above this package, or one above the working directory.
+
+    The latter is for a package that was installed without its project. With no project at all the working directory
+    takes its place, so that a sentence about a missing file names a folder that makes sense.
+    """
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:  # it was deleted
+        here = _HELPERS
+    for folder in (_HELPERS.parent, here, *here.parents):
         if (folder / "notebooks" / "params").is_dir() and (folder / "helpers" / "paths.py").is_file():
             return folder
-    raise UserError(
-        f"The project folder was not found above {Path(__file__).parent} or {Path.cwd()}: "
-        "work inside a clone, and install it with 'pip install -e .' from its top folder."
-    )
+    return here
 
 
 ROOT = _find_root()
@@ -22,9 +27,14 @@ DATA = ROOT / "data"
 NOTEBOOKS = ROOT / "notebooks"
 REFERENCE = ROOT / "outputs" / "reference"
 
+# The shipped model and what belongs to it: inside an installed package, in outputs/reference/ of a clone. Never looked
+# for from the working directory, which may be somebody's folder of pictures.
+_installed = _HELPERS / "predict" / "shipped"
+SHIPPED = _installed if _installed.is_dir() else _HELPERS.parent / "outputs" / "reference"
+
 
 def outputs() -> Path:
-    """The folder that holds one folder a run: `outputs/`, or what the variable OUTPUTS_DIR names."""
+    """The folder that holds one folder per run: `outputs/`, or what the variable OUTPUTS_DIR names."""
     return Path(os.environ.get("OUTPUTS_DIR") or ROOT / "outputs").expanduser().absolute()
 
 

@@ -1,8 +1,123 @@
-"""python -m helpers.predict"""
+"""The command line, `digits` or python -m helpers.predict: reads pictures and keeps what is done."""
 
+import argparse
+import itertools
+import json
+import os
 import sys
+import time
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import ExitStack, closing
+from pathlib import Path
 
-from helpers.predict.batch import main
+from helpers.console import checking, command
+from helpers.errors import UserError
+from helpers.pool import add_scheduler_option
+from helpers.predict.results import COLUMNS, STATUSES, Record, Results, in_order, to_line
+
+
+@command
+def main(argv: list[str] | None = None) -> int:
+    """The command line; returns the exit code: 0 all read, 1 an error in some file, 2 wrong usage, 130 interrupted."""
+    args = _arguments(argv)
+    # Only now, since NumPy and OpenCV take a while: a Ctrl-C meanwhile is met by a sentence.
+    from helpers.predict import batch
+
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a character shows another
+    counts = Counter()
+    try:
+        with ExitStack() as stack:
+            with checking():
+                results = stack.enter_context(closing(Results(args.csv))) if args.csv else None
+                files, problems = batch.find_pictures(args.paths)
+                if args.steps:
+                    _make_folder(args.steps)
+                names = [record["file"] for record in problems] + files
+                earlier = results.status if results and not args.force else {}
+                earlier = {name: earlier[name] for name in names if name in earlier}
+                done = [name for name, status in earlier.items() if status != "error"]
+                counts.update(earlier[name] for name in done)
+                todo = [name for name in files if name not in earlier or earlier[name] == "error"]
+                how = stack.enter_context(batch.reader(len(todo), args.model, args.line, args.steps, args.scheduler))
+                if results:
+                    results.start(None if args.force else earlier.keys() - done)
+            started = time.perf_counter()
+            found = itertools.chain(problems, how(todo))
+            if len(todo) > batch.FEW:
+                found = _progress(found, len(problems) + len(todo), args)
+            # On the screen in the order of the files; in a CSV file at once, so that none can be lost.
+            _put(found if results else in_order(found, names), results, args.json, names, counts)
+            if results and not args.json:
+                seconds = time.perf_counter() - started
+                before = f"{len(done):,} had a row already. " if done else ""
+                kinds = ", ".join(f"{counts[status]:,} {status}" for status in STATUSES)
+                print(f"{counts.total() - len(done):,} files in {seconds:.1f} s. {before}{args.csv}: {kinds}.")
+    except KeyboardInterrupt:
+        kept = f": the rows so far are in {args.csv}, and the same command goes on from there" if args.csv else ""
+        raise KeyboardInterrupt(f"Interrupted{kept if counts else ''}.") from None
+    return 1 if counts["error"] else 0
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line taken apart; argparse itself ends the program, with code 2, where it cannot be."""
+    parser = argparse.ArgumentParser(
+        prog="digits",
+        description="Read the handwritten digit in each picture, or say why not. A row per picture: "
+        f"{', '.join(COLUMNS)}. Status is ok, rejected (no digit: see reason) or error (no picture: see reason).",
+        epilog="Exit code: 0 every file was read (rejected counts as read), 1 some file was an error, 2 wrong usage, "
+        "130 interrupted.",
+    )
+    parser.add_argument(
+        "paths", nargs="+", metavar="PATH", help="pictures, and folders that are searched for pictures at any depth"
+    )
+    parser.add_argument("--line", action="store_true", help="read all digits of a picture, not just one")
+    parser.add_argument(
+        "--csv", type=Path, metavar="FILE", help="add the rows to this file as they are finished, not always in the order of the files; "
+        "what has a row there already is skipped unless that is an error, so the same command goes on after an interruption",
+    )  # fmt: skip
+    parser.add_argument("--force", action="store_true", help="start the CSV file anew")
+    parser.add_argument("--json", action="store_true", help="print rows as JSON, one object per line")
+    parser.add_argument(
+        "--steps", metavar="DIR", help="write the steps of each picture there, as one PNG per picture: *.steps.png"
+    )
+    parser.add_argument("--model", metavar="FILE", help=".tflite or .keras file (default: the one that is shipped)")
+    add_scheduler_option(parser)
+    return parser.parse_args(argv)
+
+
+def _make_folder(path: str) -> None:
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--steps {path}: the folder cannot be made ({error.strerror}).") from error
+
+
+def _put(found: Iterable[Record], results: Results | None, as_json: bool, names: list[str], counts: Counter) -> None:
+    """Writes records wherever they are wanted, and counts their status."""
+    width = min(60, max(len(name) for name in [*names, "file"]))
+    if not results and not as_json:
+        print(f"{'file':<{width}}  status    text  confidence  seconds  reason")
+    for record in found:
+        if results:
+            results.write(record)
+        if as_json:
+            print(json.dumps(record), flush=True)
+        elif not results:
+            print(to_line(record, width), flush=True)
+        counts[record["status"]] += 1
+
+
+def _progress(found: Iterable[Record], total: int, args: argparse.Namespace) -> Iterable[Record]:
+    """The records, with a bar on the terminal unless rows are written there."""
+    rows_shown = (args.json or not args.csv) and sys.stdout.isatty()
+    if rows_shown or not sys.stderr.isatty():
+        return found
+    from tqdm import tqdm  # takes longer to import than a picture to read
+
+    return tqdm(found, total=total, unit=" pictures")
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.errors import UserError
+from helpers.predict.network import Network, check_pair
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,18 +25,19 @@ class Calibration:
     temperature: float = 1.0  # logits are divided by it before softmax
     score: str = "energy"  # a name in SCORES
     threshold: float = -math.inf  # a picture with a smaller score is not a digit
-    prior: float = 1.0  # how much energy a less plausible reading of a picture must have ahead of the first
+    prior: float = 1.0  # energy margin by which another reading of a picture must beat the most plausible one
     gate: tuple[tuple[np.ndarray, np.ndarray], ...] = field(default=(), repr=False)  # layers: (weights, biases)
 
     @classmethod
-    def load(cls, folder: Path) -> "Calibration":
+    def load(cls, folder: Path, network: Network | None = None) -> "Calibration":
         """Reads calibration.json, and gate.npz where its score needs it, from the folder of a model.
 
         The JSON file holds any of temperature, score, threshold and prior; other keys are notes. In gate.npz a
-        layer's arrays are w0 (F, units) and b0 (units,), w1, b1 and so on, up to a last one of one unit. Raises
-        UserError for a damaged file.
+        layer's arrays are w0 (F, units) and b0 (units,), w1, b1 and so on, up to a last one of one unit. Both may
+        hold the `network_sha256` of the network that they were fitted to. Raises UserError for a damaged file, and
+        for one that was fitted to another network than `network`.
         """
-        file = folder / "calibration.json"
+        file, gate_file = folder / "calibration.json", folder / "gate.npz"
         if not file.is_file():
             return cls()
         try:
@@ -45,23 +47,43 @@ class Calibration:
             if found.score not in SCORES or not 0 < found.temperature < math.inf or math.isnan(found.threshold):
                 raise ValueError(f"score is one of {', '.join(SCORES)}, temperature above 0, threshold a number")
             math.isfinite(found.prior)
-            return replace(found, gate=_read_gate(folder / "gate.npz")) if found.score == "gate" else found
-        except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
-            raise UserError(f"{file} or the gate.npz beside it cannot be used ({error}): get them anew.") from error
+            pairs = {file: values.get("network_sha256")}
+            if found.score == "gate":
+                layers, pairs[gate_file] = _read_gate(gate_file)
+                found = replace(found, gate=layers)
+        # What a damaged file or an absurd header makes a parser raise; SyntaxError among it, from NumPy's.
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            KeyError,
+            SyntaxError,
+            MemoryError,
+            RecursionError,
+        ) as error:
+            raise UserError(
+                f"{file} or the gate.npz beside it cannot be used ({error or type(error).__name__}): get them anew."
+            ) from error
+        if network:
+            for fitted, digest in pairs.items():
+                check_pair(fitted, digest, network)
+        return found
 
 
-def _read_gate(file: Path) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-    """The layers of the small network on features, checked to fit each other."""
+def _read_gate(file: Path) -> tuple[tuple[tuple[np.ndarray, np.ndarray], ...], str | None]:
+    """The layers of the small network on features, checked to fit each other, and the SHA-256 of its network."""
     with np.load(file, allow_pickle=False) as arrays:
-        layers = tuple((arrays[f"w{i}"], arrays[f"b{i}"]) for i in range(len(arrays.files) // 2))
+        digest = str(arrays["network_sha256"]) if "network_sha256" in arrays else None
+        layers = tuple((arrays[f"w{i}"], arrays[f"b{i}"]) for i in range(sum(n.startswith("w") for n in arrays)))
     units = [weights.shape[0] for weights, _ in layers[1:]] + [1]
     if not layers or [weights.shape[1:] for weights, _ in layers] != [(n,) for n in units]:
         raise ValueError("the shapes of its layers do not follow on each other")
-    return layers
+    return layers, digest
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Probabilities (N, K) of logits (N, K); a temperature above 1 makes them less sure (Guo et al., 2017)."""
+    """Probabilities (N, K) of logits (N, K); a temperature above 1 makes them less confident (Guo et al., 2017)."""
     scaled = np.asarray(logits, np.float64) / temperature
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
@@ -73,9 +95,9 @@ def energy(logits: np.ndarray) -> np.ndarray:
 
 
 def gate_inputs(logits: np.ndarray, features: np.ndarray) -> np.ndarray:
-    """What the gate takes: the features (N, F), the logits (N, 10) from the largest to the smallest, and the energy.
+    """The gate's inputs: the features (N, F), the logits (N, 10) in descending order, and the energy.
 
-    Which digit it might be does not matter, how clear it is does: hence the order. Shape (N, F + 11).
+    Which digit it might be does not matter, only how clear it is: hence the order. Shape (N, F + 11).
     """
     return np.concatenate([features, -np.sort(-np.asarray(logits), axis=1), energy(logits)[:, None]], axis=1)
 
@@ -83,7 +105,7 @@ def gate_inputs(logits: np.ndarray, features: np.ndarray) -> np.ndarray:
 def gate(inputs: np.ndarray, layers: tuple[tuple[np.ndarray, np.ndarray], ...]) -> np.ndarray:
     """The probability of being a digit, (N,), by a small network of Dense layers on inputs (N, F).
 
-    Between the layers is ReLU, after the last a sigmoid. Made by helpers/rejection.py.
+    ReLU between the layers, a sigmoid after the last. Fitted by tools/fit_gate.py.
     """
     x = np.asarray(inputs, np.float64)
     if x.shape[1] != layers[0][0].shape[0]:
@@ -95,16 +117,10 @@ def gate(inputs: np.ndarray, layers: tuple[tuple[np.ndarray, np.ndarray], ...]) 
     return 0.5 + 0.5 * np.tanh(x[:, 0] / 2)  # the sigmoid, without overflow
 
 
-def _gate_score(logits: np.ndarray, features: np.ndarray, calibration: Calibration) -> np.ndarray:
-    """The gate's score; one that was fitted on features alone gets those alone."""
-    alone = calibration.gate[0][0].shape[0] == features.shape[1]
-    return gate(features if alone else gate_inputs(logits, features), calibration.gate)
-
-
 SCORES: dict[str, Callable[[np.ndarray, np.ndarray, Calibration], np.ndarray]] = {
     "energy": lambda logits, features, calibration: energy(logits),
     "max_softmax": lambda logits, features, calibration: softmax(logits, calibration.temperature).max(axis=1),
-    "gate": _gate_score,
+    "gate": lambda logits, features, calibration: gate(gate_inputs(logits, features), calibration.gate),
 }
 
 
@@ -120,7 +136,7 @@ def choose(logits: np.ndarray, prior: float) -> int:
     """Which of several readings of one picture is right: its index, for logits (N, 10), the most plausible first.
 
     The network's evidence decides: a reading that looks like a digit has more energy than a wrong one (an inverted
-    picture, half a digit). Another reading than the first must be ahead of it by `prior`.
+    picture, half a digit). Any other reading must beat the first by `prior`.
     """
     evidence = energy(logits)
     evidence[1:] -= prior

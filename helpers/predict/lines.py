@@ -1,9 +1,9 @@
-"""Which pieces of ink make which digits: reads the rows that helpers/page.py finds, split, joined or left out.
+"""Which pieces of ink make which digits: reads the rows that helpers/images/page.py finds.
 
-Digits touch, and digits fall apart. So each row is cut wherever digits might touch, every way to take neighbouring
-pieces for one digit goes through the network, and dynamic programming finds the way through the row for which most
-speaks (segmentation by recognition, as in LeCun et al., 1998, section VII). What speaks for it is a weighted sum of a few
-facts, `digit_facts` and `rest_facts`; `benchmarks/lines.py --fit` finds the weights.
+Digits touch, and digits fall apart. So each row is cut wherever digits might touch, every run of neighbouring pieces
+that may be one digit goes through the network, and dynamic programming finds the highest-scoring path through the row
+(segmentation by recognition, as in LeCun et al., 1998, section VII). Scores are weighted sums of a few facts,
+`digit_facts` and `rest_facts`; tools/fit_line_weights.py fits the weights.
 Explained in notebooks/06_custom_image_prediction.ipynb.
 
 Boxes are (left, top, width, height) in pixels.
@@ -37,23 +37,23 @@ from helpers.images.page import (
 from helpers.images.steps import Steps, check_picture, resize
 from helpers.images.strokes import crop, normalise_stroke
 
-WORK = 1600  # longest side in pixels at which digits are looked for first
+PAGE_SIDE = 1600  # longest side in pixels at which digits are looked for first
 HEIGHT = 64  # height in pixels that digits are brought to for reading
-SIZES = (36, 128)  # heights that are read as they are
-MOST = 3600  # longest side in pixels of a page that is enlarged for small digits
-TRACE = 80  # longest side in pixels at which a digit's strokes are worked on
-WIDEST = 1.7  # a digit is at most so many times as wide as its row is high
-TOGETHER = 6  # at most so many pieces make a digit
-DOUBT = 0.25  # evidence of polarity (-1 to 1) below which both are tried
+SIZES = (36, 128)  # heights in pixels that are read as they are
+MAX_PAGE_SIDE = 3600  # longest side in pixels of a page that is enlarged for small digits
+DIGIT_SIDE = 80  # longest side in pixels at which a digit's strokes are worked on
+WIDEST = 1.7  # maximum width of a digit, in heights of its row
+TOGETHER = 6  # maximum number of pieces of one digit
+ONE_POLARITY = 0.25  # evidence of polarity (-1 to 1) from which only the likelier one is tried
 CROWD = 200  # more pieces of ink than that are several digits, or none
-LIMIT = 3000  # ways to make digits of pieces that are tried in one picture
-NUMBER = 2.0  # log-odds of being digits that the characters of a number have on average, at least
-REFUSED = -4.0  # what a character counts that was left out
-SURE = 0.8  # confidence from which on a digit is counted, and drawn as sure
-WEIGHTS = paths.REFERENCE / "line_weights.json"
+MAX_GUESSES = 3000  # maximum number of candidate digits per picture
+NUMBER = 2.0  # minimum mean log-odds of being digits for a word to count as a number
+SKIPPED = -4.0  # log-odds assigned to a skipped character
+COUNTED = 0.8  # confidence from which a digit is counted, and drawn as certain
+WEIGHTS = paths.SHIPPED / "line_weights.json"
 
-# 28×28 images, uint8 (N, 28, 28) -> the probabilities of the ten digits (N, 10), and how likely each image is to be a
-# digit at all (N,): log-odds, against what is asked of a single digit.
+# Images uint8 (N, 28, 28) -> probabilities of the ten digits (N, 10), and log-odds (N,) of being a digit at all; 0 is
+# what a single picture needs.
 Judge = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
@@ -67,22 +67,22 @@ class Character(NamedTuple):
 
 @dataclass(eq=False)
 class Guess:
-    """Consecutive pieces of a row, first to last (exclusive), taken for one digit, and what the network says of it."""
+    """A candidate digit: consecutive pieces of a row, first to last (exclusive), and what the network says of them."""
 
     first: int
     last: int
     box: tuple[int, int, int, int]
     image: np.ndarray  # uint8 (28, 28)
-    high: float  # of the row's height, as are wide and off (how far the middle is from the row's)
+    high: float  # in heights of the row, as are wide and off (distance of its middle from the row's)
     wide: float
     off: float
     cuts: int  # on how many sides, 0 to 2, it was cut from other ink
-    lean: float  # to the right, as a tangent
-    tilt: float = 0.0  # lean against the row's
+    lean: float  # slant to the right, as a tangent
+    tilt: float = 0.0  # lean minus the row's
     probabilities: np.ndarray | None = None  # (10,)
-    likely: float = 0.0  # to be a digit, in log-odds
-    score: float = 0.0  # how much speaks for it
-    posterior: float = 0.0  # how likely it is that these pieces are one digit, all ways to read the row considered
+    likely: float = 0.0  # log-odds of being a digit
+    score: float = 0.0  # weighted sum of its facts
+    posterior: float = 0.0  # probability that these pieces are one digit, over all paths through the row
 
 
 class Found(NamedTuple):
@@ -92,8 +92,8 @@ class Found(NamedTuple):
     page: Page
     rows: list[Row]
     guesses: list[list[Guess]]
-    scale: float  # pixels of the picture a pixel of the page
-    evidence: float  # how well the digits suit the network; tells which of two ways to read the page is right
+    scale: float  # pixels of the picture per pixel of the page
+    evidence: float  # how well the digits suit the network; decides between the two polarities
 
 
 # Reading ------------------------------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ def read(picture: np.ndarray, judge: Judge) -> tuple[list[list[Character]], Step
 
 
 def _character(guess: Guess, picture: np.ndarray, scale: float) -> Character:
-    """A guess as part of the answer: likely to be one digit, and this one; its box in the picture's pixels."""
+    """A guess as part of the answer: confidence is that of being one digit, and this one; the box in picture pixels."""
     height, width = picture.shape[:2]
     left, top, wide, high = (scale * n for n in guess.box)
     x, y = min(round(left), width - 1), min(round(top), height - 1)
@@ -137,11 +137,11 @@ def _coloured(page: Page, rows: list[Row]) -> np.ndarray:
 def annotate(picture: np.ndarray, characters: list[Character]) -> np.ndarray:
     """The picture with a box and the reading of each digit: uint8 RGB, of the same height and width.
 
-    Blue where the reading is sure, orange and thicker where it is not: told apart by the colour-blind too.
+    Blue where the reading is confident, orange and thicker where it is not: told apart by the colour-blind too.
     """
     shown = cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) if picture.ndim == 2 else picture.copy()
     for text, confidence, (left, top, wide, high) in characters:
-        colour, line = ((0, 114, 178), high / 40) if confidence >= SURE else ((213, 94, 0), high / 20)
+        colour, line = ((0, 114, 178), high / 40) if confidence >= COUNTED else ((213, 94, 0), high / 20)
         line = max(1, round(line))
         cv2.rectangle(shown, (left, top), (left + wide, top + high), colour, line)
         scale, thick = max(0.35, high / 70), max(1, round(high / 30))
@@ -152,19 +152,19 @@ def annotate(picture: np.ndarray, characters: list[Character]) -> np.ndarray:
 
 
 def find(picture: np.ndarray, judge: Judge) -> Found:
-    """Reads a picture by its plausible polarities, the ink in the page brought to a good size. Raises NoDigit."""
+    """Reads a picture in each plausible polarity, resized so that digits have a good height. Raises NoDigit."""
     longest = max(picture.shape[:2])
-    gray = to_grey(resize(picture, min(WORK, 3 * longest)))
+    gray = to_grey(resize(picture, min(PAGE_SIDE, 3 * longest)))
     evidence = page_polarity(gray)
     found, refusal = [], None
     for dark_ink in (evidence > 0, evidence <= 0):
-        if found and abs(evidence) > DOUBT:
+        if found and abs(evidence) > ONE_POLARITY:
             break
         try:
             page, rows = _rows(gray, dark_ink)
             size = typical_height([piece for row in rows for piece in row.pieces]) or HEIGHT
             if not SIZES[0] <= size <= SIZES[1]:
-                wanted = min(round(max(gray.shape) * HEIGHT / size), MOST, 4 * longest)
+                wanted = min(round(max(gray.shape) * HEIGHT / size), MAX_PAGE_SIDE, 4 * longest)
                 page, rows = _rows(to_grey(resize(picture, wanted)), dark_ink)
             found.append(_recognise(page, rows, longest / max(page.mask.shape), judge))
         except NoDigit as error:
@@ -207,7 +207,7 @@ def cut(piece: Piece, ink: np.ndarray, height: float, stroke: float) -> list[Pie
     """A piece cut where digits may touch: its parts from left to right, or itself alone.
 
     A cut is a path from top to bottom through as little ink as possible (a seam, as in seam carving, Avidan and Shamir,
-    2007; drop-fall algorithms seek the same). Every good path is taken; whether it is one between digits is decided
+    2007; drop-fall algorithms seek the same). Every good path is taken; whether it lies between two digits is decided
     later, by what the network says of the parts.
     """
     if piece.width < 0.5 * height or piece.width < 2.2 * stroke:
@@ -273,8 +273,8 @@ def _divide(piece: Piece, seams: list[np.ndarray], scale: float, least: float) -
 
 
 def make_guesses(page: Page, rows: list[Row]) -> list[list[Guess]]:
-    """For each row all ways to take consecutive pieces for a digit, each with its 28×28."""
-    guesses, room = [], LIMIT
+    """For each row all runs of consecutive pieces that may be one digit, each as a 28×28 image."""
+    guesses, room = [], MAX_GUESSES
     for row in rows:
         spans = [(i, j) for i in range(len(row.pieces)) for j in range(i + 1, min(i + TOGETHER, len(row.pieces)) + 1)]
         its = [guess for first, last in spans[:room] if (guess := _guess(page, row, first, last))]
@@ -287,7 +287,7 @@ def make_guesses(page: Page, rows: list[Row]) -> list[list[Guess]]:
 
 
 def _guess(page: Page, row: Row, first: int, last: int) -> Guess | None:
-    """Some pieces as one digit; None where they are too wide, too small, too far apart, or hold too little ink."""
+    """Some pieces as one digit; None if they are too wide, too small, too far apart, or hold too little ink."""
     pieces = row.pieces[first:last]
     left, top, right, bottom = extent(pieces)
     wide, high = right - left, bottom - top
@@ -303,7 +303,7 @@ def _guess(page: Page, row: Row, first: int, last: int) -> Guess | None:
     around = page.ink[y : bottom + 2, x : right + 2]
     ink[y - top + 2 : y - top + 2 + around.shape[0], x - left + 2 : x - left + 2 + around.shape[1]] = around
     try:
-        image = to_mnist(trace(ink, mask, page.level, TRACE))
+        image = to_mnist(trace(ink, mask, page.level, DIGIT_SIDE))
     except NoDigit:  # a sliver that vanishes as it shrinks
         return None
     wholes = {p.whole for p in pieces}
@@ -319,36 +319,38 @@ def _guess(page: Page, row: Row, first: int, last: int) -> Guess | None:
 
 
 def to_mnist(cropped: np.ndarray) -> np.ndarray:
-    """A cropped mask whose longest side is TRACE pixels to 28×28, by the last steps for single digits."""
-    low, high = (width * TRACE / BOX for width in STROKE)
+    """A cropped mask with a longest side of DIGIT_SIDE pixels as 28×28, by the last steps for single digits."""
+    low, high = (width * DIGIT_SIDE / BOX for width in STROKE)
     thick = crop(normalise_stroke(cropped, low, high))
     return centre_of_mass(fit_box(thick))
 
 
-# What speaks for a digit --------------------------------------------------------------------------------------
+# Scores -------------------------------------------------------------------------------------------------------
 
 
 @functools.cache
 def weights() -> dict:
     """The weights of `digit_facts` ("digit") and `rest_facts` ("rest"), and the "shapes" of the ten digits.
 
-    A shape is mean and standard deviation of width by height. Raises UserError where the file is damaged.
+    A shape is the mean and the standard deviation of width divided by height. Raises UserError for a damaged file.
     """
     try:
         found = json.loads(WEIGHTS.read_text(encoding="utf-8"))
-        return {name: found[name] for name in ("digit", "rest", "shapes")}
-    except (OSError, ValueError, KeyError) as error:
+        return {name: found[name] for name in ("digit", "rest", "shapes")} | {
+            "network_sha256": found.get("network_sha256")
+        }
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{paths.display(WEIGHTS)} cannot be used ({error}): get it anew.") from error
 
 
 def weigh(kind: str, facts: dict[str, float]) -> float:
-    """The weighted sum of facts. Every fact needs a weight."""
+    """The weighted sum of facts of a kind, "digit" or "rest". Every fact needs a weight."""
     known = weights()[kind]
     return sum(known[name] * value for name, value in facts.items())
 
 
 def digit_facts(guess: Guess) -> dict[str, float]:
-    """What speaks for or against a guess's being one whole digit: what the network says of it, then its shape."""
+    """Facts for or against a guess being one whole digit: what the network says of it, then its shape."""
     digit = int(guess.probabilities.argmax())
     sure = guess.probabilities[digit]
     mean, spread = weights()["shapes"][digit]
@@ -370,7 +372,7 @@ def digit_facts(guess: Guess) -> dict[str, float]:
 
 
 def rest_facts(row: Row, first: int, last: int, stroke: float) -> dict[str, float]:
-    """What speaks for pieces' being a sign, a letter or dirt, no part of a digit."""
+    """Facts for or against pieces being a sign, a letter or dirt rather than part of a digit."""
     pieces = row.pieces[first:last]
     left, top, right, bottom = extent(pieces)
     high, wide = (bottom - top) / row.height, (right - left) / row.height
@@ -387,7 +389,7 @@ def rest_facts(row: Row, first: int, last: int, stroke: float) -> dict[str, floa
 
 
 def rests(pieces: list[Piece]) -> list[tuple[int, int]]:
-    """What may be left out of a row: (first, last) of pieces. What was cut is left out as a whole or not at all."""
+    """What may be skipped in a row: (first, last) of pieces. What was cut is skipped as a whole or not at all."""
     spans = []
     for i, piece in enumerate(pieces):
         same = [j for j, other in enumerate(pieces) if other.whole == piece.whole]
@@ -399,21 +401,21 @@ def rests(pieces: list[Piece]) -> list[tuple[int, int]]:
 
 
 def extent(pieces: list[Piece]) -> tuple[int, int, int, int]:
-    """The box round pieces: left, top, right, bottom."""
+    """The bounding box of pieces: left, top, right, bottom."""
     left, top = min(p.left for p in pieces), min(p.top for p in pieces)
     return left, top, max(p.right for p in pieces), max(p.bottom for p in pieces)
 
 
 def best_path(row: Row, guesses: list[Guess], stroke: float) -> list[Guess]:
-    """The guesses of a row, left to right, for which together most speaks, by dynamic programming.
+    """The guesses on the highest-scoring path through a row, left to right, by dynamic programming.
 
-    Notes in each how likely it is, all other ways to read the row considered: a semi-Markov conditional random field
-    (Sarawagi and Cohen, 2004), its most likely path and its marginals.
+    Sets the `posterior` of each. This is a semi-Markov conditional random field (Sarawagi and Cohen, 2004): its most
+    likely path and its marginals.
     """
     count = len(row.pieces)
     arcs = [(guess.first, guess.last, guess.score, guess) for guess in guesses]
     arcs += [(a, b, weigh("rest", rest_facts(row, a, b, stroke)), None) for a, b in rests(row.pieces)]
-    best, before, after = (np.full(count + 1, -np.inf) for _ in range(3))  # the last two: log-sums over all ways
+    best, before, after = (np.full(count + 1, -np.inf) for _ in range(3))  # the last two: log-sums over all paths
     best[0] = before[0] = after[count] = 0.0
     chosen: list[tuple] = [()] * (count + 1)
     for first, last, score, guess in sorted(arcs, key=lambda arc: arc[1]):
@@ -435,8 +437,8 @@ def best_path(row: Row, guesses: list[Guess], stroke: float) -> list[Guess]:
 def digits_of_words(row: Row, path: list[Guess]) -> list[Guess]:
     """The digits of those words in a row that are numbers: many a letter passes for a digit, hardly a whole word.
 
-    A word's characters are the digits read there and what was left out although it is as large as one. How likely
-    they are digits, on average, decides. One or two characters are asked for no more than a single picture is.
+    A word's characters are the digits read there and skipped pieces of digit size. A word is kept if its mean
+    log-odds exceeds NUMBER; words of one or two characters only need to exceed 0.
     """
     read = {i for guess in path for i in range(guess.first, guess.last)}
     characters = [(g.box[0], g.box[0] + g.box[2], min(g.likely, 8.0), g) for g in path]
@@ -444,7 +446,7 @@ def digits_of_words(row: Row, path: list[Guess]) -> list[Guess]:
         left, top, right, bottom = extent(row.pieces[first:last])
         digit_sized = 0.6 < (bottom - top) / row.height < 1.6 and right - left > 0.35 * row.height
         if digit_sized and read.isdisjoint(range(first, last)):
-            characters.append((left, right, REFUSED, None))
+            characters.append((left, right, SKIPPED, None))
     characters.sort(key=lambda character: character[0])
     gaps = [after[0] - before[1] for before, after in itertools.pairwise(characters)]
     space = max(0.35 * row.height, 1.8 * float(np.median(gaps))) if gaps else 0.0
@@ -454,7 +456,7 @@ def digits_of_words(row: Row, path: list[Guess]) -> list[Guess]:
             words.append([])
         words[-1].append(character)
     asked = [0.0 if len(word) < 3 else NUMBER for word in words]
-    likely = [np.mean([character[2] for character in word] or [REFUSED]) for word in words]
+    likely = [np.mean([character[2] for character in word] or [SKIPPED]) for word in words]
     numbers = [word for word, mean, least in zip(words, likely, asked, strict=True) if mean > least]
     return [guess for word in numbers for _, _, _, guess in word if guess]
 
@@ -463,10 +465,10 @@ def digits_of_words(row: Row, path: list[Guess]) -> list[Guess]:
 
 
 def count_digits(picture: np.ndarray, candidates: list[Steps], chosen: int, judge: Judge) -> int:
-    """How many digits a picture shows, given the ways to read it as one digit, and which was chosen: 1 unless sure.
+    """How many digits a picture shows, given its readings as one digit, and which was chosen: 1 where in doubt.
 
-    Only where other ink is as large as the digit, or the digit is wider than most, the picture is read as a page.
-    Broken strokes, bars, specks, frames and tables are no digits, so they count for nothing.
+    Only where other ink is as large as the digit, or the digit is wider than most, is the picture read as a page.
+    Broken strokes, bars, specks, frames and tables are non-digits, so they do not count.
     """
     if max(picture.shape[:2]) <= TINY or not any(_crowded(steps) for steps in candidates):
         return 1
@@ -475,9 +477,9 @@ def count_digits(picture: np.ndarray, candidates: list[Steps], chosen: int, judg
         digits = [guess for row in find(work, judge).digits for guess in row]
     except NoDigit:
         return 1
-    # What passes for a digit as a whole is one, whatever its parts resemble; one of several is found among them.
+    # What passes for a digit as a whole is one, whatever its parts look like; one of several is found among them.
     whole = judge(alone[None])[1][0] > 0 and all(difference(alone, g.image) > 0.4 for g in digits)
-    sure = [g for g in digits if g.probabilities.max() * g.posterior >= SURE and g.likely > 0 and g.high > 0.6]
+    sure = [g for g in digits if g.probabilities.max() * g.posterior >= COUNTED and g.likely > 0 and g.high > 0.6]
     return 1 if whole else max(1, len(sure))
 
 
@@ -487,7 +489,7 @@ def _crowded(steps: Steps) -> bool:
     A frame, which is ink round other ink of a digit's size, does not count.
     """
     work, mask = steps["picture"], steps["binarised"]
-    if mask.shape != work.shape[:2]:  # the digit was looked at from near, so its neighbours are out of sight
+    if mask.shape != work.shape[:2]:  # only the digit was enlarged, so its neighbours are missing
         dark_ink = not np.array_equal(steps["grayscale"], steps["ink bright"])
         try:
             mask = prepare(to_grey(work), dark_ink).mask

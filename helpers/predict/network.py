@@ -14,14 +14,15 @@ from helpers import paths
 from helpers.console import quiet_stderr
 from helpers.data import to_input
 from helpers.errors import UserError
+from helpers.files import sha256
 from helpers.images.mnist_form import FIELD
 
 CLASSES = 10
-BATCH = 512  # images at a time: more is not faster, and takes memory
+IMAGES_PER_PASS = 512  # in one forward pass: more is not faster, and takes memory
 
 
 def find_model(model: str | Path | None = None) -> Path:
-    """The file of the model: `model` itself, or without it the one that is shipped in outputs/reference/.
+    """The file of the model: `model` itself, or without it the shipped one.
 
     That is digits.tflite, or digits.keras where LiteRT is not installed. Raises UserError if there is no such file.
     """
@@ -32,22 +33,27 @@ def find_model(model: str | Path | None = None) -> Path:
         if not path.is_file():
             raise UserError(f"The model {path} is not there: check the path.")
         return path
-    lite, keras = (paths.REFERENCE / f"digits{suffix}" for suffix in (".tflite", ".keras"))
+    lite, keras = (paths.SHIPPED / f"digits{suffix}" for suffix in (".tflite", ".keras"))
     if lite.is_file() and importlib.util.find_spec("ai_edge_litert"):
         return lite
     if keras.is_file():
         return keras
     if lite.is_file():
         raise UserError("The package ai-edge-litert is missing: install it with 'pip install ai-edge-litert'.")
-    raise UserError(f"There is no model in {paths.display(paths.REFERENCE)}: get a complete copy of the project.")
+    raise UserError(f"There is no model in {paths.display(paths.SHIPPED)}: get a complete copy of the project.")
 
 
 class Network:
-    """What both kinds have in common. Safe to use from several threads."""
+    """What both kinds have in common. Safe to use from several threads.
+
+    `sha256` is that of the LiteRT file, or of the one beside a Keras file: what was fitted to the network carries it.
+    """
 
     def __init__(self, path: Path):
         """Loads a file and tries it. Raises UserError if it is damaged or not a digit classifier of this project."""
         self.path = path
+        lite = path.with_suffix(".tflite")
+        self.sha256 = sha256(lite) if lite.is_file() else None
         self._lock = threading.Lock()
         try:
             with quiet_stderr():
@@ -65,7 +71,7 @@ class Network:
         x = to_input(x)
         with self._lock:
             # An empty array still needs shapes: they come from one black image.
-            parts = [self._run(x[i : i + BATCH]) for i in range(0, len(x), BATCH)]
+            parts = [self._run(x[i : i + IMAGES_PER_PASS]) for i in range(0, len(x), IMAGES_PER_PASS)]
             parts = parts or [tuple(a[:0] for a in self._run(np.zeros((1, *x.shape[1:]), np.float32)))]
         return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
 
@@ -120,6 +126,15 @@ class KerasNetwork(Network):
         features = np.asarray(self._body(x, training=False), np.float32)
         kernel, *bias = self._weights
         return features @ kernel + sum(bias), features
+
+
+def check_pair(file: Path, fitted_to: object, network: Network) -> None:
+    """Raises UserError if a file was not fitted to a network, by the SHA-256 in it; shipped files must have one."""
+    shipped = network.path.parent == paths.SHIPPED
+    if fitted_to != network.sha256 and network.sha256 and (shipped or fitted_to is not None):
+        raise UserError(
+            f"{paths.display(file)} and {network.path.name} do not belong together: get both anew, from one training."
+        )
 
 
 def load(model: str | Path | None = None) -> Network:

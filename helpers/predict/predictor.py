@@ -1,8 +1,7 @@
-"""Reads the digit in any picture, or says why not. Command line: python -m helpers.predict --help.
+"""Reads the digit in any picture, or says why not. Command line: `digits --help`.
 
 Starts within a fraction of a second: nothing here imports TensorFlow where a LiteRT model can be used.
-Many files and the command line are in helpers/batch.py. Explained in
-notebooks/06_custom_image_prediction.ipynb.
+Many files are read by helpers/predict/batch.py. Explained in notebooks/06_custom_image_prediction.ipynb.
 """
 
 import math
@@ -19,20 +18,12 @@ from helpers.images.mnist_form import FIELD, half_pixel_moves
 from helpers.images.steps import Steps
 from helpers.predict import lines
 from helpers.predict.confidence import Calibration, choose, digit_score, softmax
-from helpers.predict.network import load
+from helpers.predict.network import check_pair, load
 
 LAST = "centred 28×28"  # the step that goes into the network
 LINE_DETAIL = 3000  # longest side in pixels at which a page of digits is read; one digit needs less
-SURE = 0.98  # largest probability from which on one look at a digit is enough
+SURE = 0.98  # largest probability from which one look at a digit is enough
 UNKNOWN = 3.0  # log-odds of being a digit where a model has no threshold
-
-# What is fitted on validation data ----------------------------------------------------------------------------
-
-
-# Scores -------------------------------------------------------------------------------------------------------
-
-
-# Readings -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,25 +46,40 @@ class Predictor:
     """Reads digits with one model: `Predictor().read("photo.jpg")`. Safe to use from several threads."""
 
     def __init__(self, model: str | Path | None = None):
-        """`model` is a .tflite or .keras file, by default the shipped one; see `find_model`.
+        """Loads a model and what was fitted to it: calibration.json and gate.npz in the same folder.
 
-        Raises UserError if there is none, or if it or the calibration.json beside it cannot be used.
+        Args:
+            model: A .tflite or .keras file; by default the shipped one, see `find_model`.
+
+        Raises:
+            UserError: If there is none, or if one of the files cannot be used or belongs to another model.
         """
         self.network = load(model)  # uint8 (N, 28, 28) -> logits (N, 10), features (N, F)
-        self.calibration = Calibration.load(self.network.path.parent)
+        self.calibration = Calibration.load(self.network.path.parent, self.network)
+        if self.network.path.parent == lines.WEIGHTS.parent:
+            check_pair(lines.WEIGHTS, lines.weights().get("network_sha256"), self.network)
         # A gate of another model would fail at each picture: try it now.
         digit_score(*self.network(np.zeros((1, FIELD, FIELD), np.uint8)), self.calibration)
 
     def probabilities(self, x: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities (N, 10) of prepared images uint8 (N, 28, 28). UserError for other arrays.
+        """Calibrated probabilities of prepared images.
 
-        Images of which the network is not SURE are looked at again, by `half_pixel_moves`; what counts is the
-        mean of all five answers. Only they, since it takes five times as long.
+        Images of which the network is not SURE get a second look, by `half_pixel_moves`: the mean of all five
+        answers counts. Only those, since it takes five times as long.
+
+        Args:
+            x: uint8 (N, 28, 28).
+
+        Returns:
+            (N, 10), each row adding up to 1.
+
+        Raises:
+            UserError: For other arrays.
         """
         return self._look_again(x, softmax(self.network(x)[0], self.calibration.temperature))
 
     def _look_again(self, x: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-        """The probabilities (N, 10) of images after a second look where the first left a doubt."""
+        """The probabilities (N, 10) of images after a second look at those of which the network is not SURE."""
         doubtful = probabilities.max(axis=1) < SURE
         if not doubtful.any():
             return probabilities
@@ -85,10 +91,15 @@ class Predictor:
         return probabilities
 
     def read(self, source: str | Path | bytes | np.ndarray, line: bool = False) -> Reading:
-        """Reads the digit in a picture: a path, the bytes of a file, or an array uint8, gray, RGB or RGBA.
+        """Reads the digit in a picture. Whatever is wrong with it becomes the reading's status and reason.
 
-        Whatever is wrong with the picture becomes the reading's status and reason. With `line` all digits are
-        read: the text has a space between rows, the confidence is that of all characters together.
+        Args:
+            source: A path, the bytes of a file, or an array uint8: grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4).
+            line: Whether to read all digits, row by row. Then the text has a space between rows, and the confidence
+                is that of all characters together.
+
+        Returns:
+            A `Reading`; `text` is empty and `confidence` None unless `status` is "ok".
         """
         started = time.perf_counter()
         steps: Steps = {}
@@ -129,9 +140,9 @@ class Predictor:
         return Reading("ok", text, confidence, steps=steps, characters=characters)
 
     def judge(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What `lines.read` asks of images uint8 (N, 28, 28): calibrated probabilities (N, 10), and log-odds (N,).
+        """The `lines.Judge` of images uint8 (N, 28, 28): calibrated probabilities (N, 10), and log-odds (N,).
 
-        The log-odds of being a digit are those of `digit_score` beyond the threshold; a model that was never
+        The log-odds of being a digit are those of `digit_score` minus the threshold's; a model that was never
         calibrated takes everything for a digit.
         """
         logits, features = self.network(x)
@@ -143,7 +154,7 @@ class Predictor:
 
 
 def _picture(source: str | Path | bytes | np.ndarray, **detail: int) -> np.ndarray:
-    """What `read` was given as an array, uint8 (H, W) or (H, W, 3). Raises UserError if it is no picture."""
+    """The source of `read` as an array, uint8 (H, W) or (H, W, 3). Raises UserError if it is no picture."""
     if isinstance(source, np.ndarray):
         if source.ndim == 3 and source.shape[2] == 4 and source.dtype == np.uint8 and source.size:
             return flatten_alpha(source)
