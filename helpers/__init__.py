@@ -7,5 +7,3 @@ import os
 
 # TensorFlow reads this once, when it is first imported; at its default it writes to stderr in every notebook.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# Likewise gRPC, which `helpers.cluster` uses: what a lost connection means, that module says in a sentence.
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")

@@ -1,45 +1,56 @@
 """Searching hyperparameters with KerasTuner. Explained in notebooks/04_tuning.ipynb.
 
-`search` works alone, and the same function works in a chief and its workers (`helpers.cluster`):
-`python -m helpers.tuning --help` shows the commands.
+`python -m helpers.training.tuning --help` runs the same search in several processes or on a Dask cluster.
 """
 
-if __name__ == "__main__":  # the command line answers at once; what follows imports TensorFlow
-    from helpers.training.cluster import main
+if __name__ == "__main__":  # again under its own name, by which the processes of the trials know it
+    from helpers.console import quiet_stderr
 
+    with quiet_stderr():
+        from helpers.training.tuning import main
     raise SystemExit(main())
 
+import argparse
 import contextlib
 import copy
+import functools
 import hashlib
 import inspect
-import io
 import itertools
 import json
 import logging
+import os
+import re
+import shutil
+import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import keras
 import keras_tuner as kt
 import numpy as np
 import pandas as pd
-from keras_tuner.engine.trial import Trial
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.inspection import permutation_importance
 from threadpoolctl import threadpool_limits
 
-from helpers import paths
+from helpers import data, paths, pool
+from helpers.console import checking, command
+from helpers.data import to_input
 from helpers.errors import UserError
-from helpers.files import atomic, write_json
+from helpers.files import write_json
 from helpers.models.networks import baseline_cnn
 
 METHODS = ("random", "bayesian", "hyperband")
 RESULTS = ("val_accuracy", "val_loss", "accuracy", "loss", "parameters", "train_seconds")
 HYPERPARAMETERS = ("filters_1", "filters_2", "kernel_size", "dense_units", "dropout", "learning_rate")
+# Options of the command line: the parameters of notebook 04 with their defaults and, for numbers, smallest values.
+OPTIONS = {"DATASET": ("mnist",), "TRAIN_SIZE": (60000, 100), "VALIDATION": (6000, 100), "RUN": ("latest",)}
+OPTIONS |= {"SEARCH_TRAIN_SIZE": (8000, 100), "TRIALS": (8, 2), "SEARCH_EPOCHS": (2, 1), "BATCH_SIZE": (128, 1)}
+OPTIONS |= {"SEED": (0, 0)}
 
 
 def build_model(hp: kt.HyperParameters, num_classes: int = 10) -> keras.Model:
@@ -66,34 +77,46 @@ def search(
     seed: int = 0,
     batch_size: int = 128,
     hypermodel: Callable[[kt.HyperParameters], keras.Model] | None = None,
-    host=None,
+    **where,
 ) -> "Search":
-    """Looks for the hyperparameters with the best validation accuracy; returns the tuner with all its trials.
-
-    `method` is "random", "bayesian" or "hyperband". The budget is the same for each: `trials` times `epochs`
-    epochs of training. The first two spend it on `trials` models of `epochs` epochs each; Hyperband on more
-    models, most of them stopped early. `train` and `validation` are (images, one-hot labels).
-    `hypermodel(hp)` returns a compiled model; `build_model` by default. `host` is None to work alone, else
-    the chief or the worker of `helpers.cluster`.
+    """Looks for the hyperparameters with the best validation accuracy.
 
     The search lives in `folder`/<method>-<hash of all that defines it>. So a changed search starts anew, an
-    interrupted one goes on after its last finished trial, a finished one is only read. A damaged state file
-    is set aside with a note. The same seed gives the same trials. Raises UserError for bad arguments, and
-    when three trials in a row fail.
+    interrupted one goes on after its last finished trial, a finished one is only read. A damaged state file is set
+    aside with a note. The same seed gives the same trials; with several at a time, those of Bayesian optimisation
+    and Hyperband also depend on the order in which trials end.
+
+    Args:
+        method: "random", "bayesian" or "hyperband".
+        train: Images (N, 28, 28, 1), float32 in 0..1, and one-hot labels (N, classes).
+        validation: The same for the images that measure each trial.
+        trials: Models that the first two methods train, for `epochs` epochs each. Hyperband spends the same number of
+            epochs, or less than a model's more, on more models, most of which it stops early.
+        epochs: Epochs of a model.
+        folder: Where searches live.
+        seed: Decides the trials, and the initial values and the order of images in each.
+        batch_size: Images per step.
+        hypermodel: Takes kt.HyperParameters and returns a compiled model; `build_model` by default.
+        where: Any of scheduler, workers and threads of `pool.trainings`, which then gives each trial a process of its
+            own; without them all trials run in this one.
+
+    Returns:
+        The tuner with all its trials.
+
+    Raises:
+        UserError: For bad arguments, when three trials in a row fail, and as `pool.trainings` does.
     """
     _check(method, train, validation, trials, epochs)
-    if hypermodel is None:
-        num_classes = train[1].shape[1]
-
-        def hypermodel(hp):
-            """The network with these hyperparameters."""
-            return build_model(hp, num_classes)
-
+    hypermodel = hypermodel or functools.partial(build_model, num_classes=train[1].shape[1])
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns that many networks are traced; that's meant
-    name = f"{method}-{_fingerprint(hypermodel, train, validation, method, trials, epochs, seed, batch_size)}"
-    tuner = _open(method, hypermodel, trials, epochs, Path(folder) / name, seed)
+    threads = [where.get("threads", 1)] if where else []  # results depend on it, if only in the last digits
+    name = _fingerprint(hypermodel, train, validation, method, trials, epochs, seed, batch_size, *threads)
+    tuner = _open(lambda: Search(_oracle(method, trials, epochs, seed), hypermodel, Path(folder) / name, seed))
     try:
-        (host.run if host else Search.search)(tuner, train, validation, epochs=epochs, batch_size=batch_size)
+        if where:
+            tuner.share(train, validation, epochs, batch_size, where)
+        else:
+            tuner.search(train, validation, epochs, batch_size)
     except RuntimeError as error:
         if "consecutive failures" not in str(error):
             raise
@@ -121,34 +144,32 @@ def _check(method: str, train: tuple, validation: tuple, trials: int, epochs: in
             )
 
 
-def _fingerprint(hypermodel: Callable, train: tuple, validation: tuple, *settings: object) -> str:
-    """Eight characters that change with anything that changes the outcome: space, network, data, settings."""
+def _fingerprint(hypermodel: Callable, train: tuple, validation: tuple, method: str, *settings: int) -> str:
+    """The method, and eight characters that change with all else that changes the outcome."""
     hp = kt.HyperParameters()
     hypermodel(hp)  # declares the space
-    sources = [inspect.getsource(part) for part in (build_model, hypermodel, baseline_cnn)]
+    sources = [inspect.getsource(part) for part in (build_model, getattr(hypermodel, "func", hypermodel), baseline_cnn)]
     digest = hashlib.sha256(json.dumps([hp.get_config(), sources, settings]).encode())
     for array in (*train, *validation):
         digest.update(np.ascontiguousarray(array))
-    return digest.hexdigest()[:8]
+    return f"{method}-{digest.hexdigest()[:8]}"
 
 
-def _open(method: str, hypermodel: Callable, trials: int, epochs: int, folder: Path, seed: int) -> "Search":
-    """The tuner with what is already in `folder`; a damaged state is set aside with a note."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+def _open(new: Callable[[], "Search"]) -> "Search":
+    """A new tuner with the state that its folder holds; a damaged one is set aside with a note."""
+    tuner = new()
     try:
-        return Search(_oracle(method, trials, epochs, seed), hypermodel, folder, seed)
+        tuner.reload()
+    except FileNotFoundError:
+        pass
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        state = folder / "oracle.json"
-        if not state.exists():
-            raise
-        asides = (folder.with_name(f"{folder.name}.damaged-{i}") for i in itertools.count(1))
-        aside = next(path for path in asides if not path.exists())
-        folder.rename(aside)
+        tuner.file.replace(aside := tuner.file.with_name("damaged.json"))
         print(
-            f"Note: {paths.display(state)} was damaged ({type(error).__name__}); "
-            f"its folder is now {aside.name}, and the search starts anew."
+            f"Note: {paths.display(tuner.file)} was damaged ({type(error).__name__}); "
+            f"it is now {aside.name}, and the search starts anew."
         )
-        return Search(_oracle(method, trials, epochs, seed), hypermodel, folder, seed)
+        return new()
+    return tuner
 
 
 def _oracle(method: str, trials: int, epochs: int, seed: int) -> kt.Oracle:
@@ -158,61 +179,31 @@ def _oracle(method: str, trials: int, epochs: int, seed: int) -> kt.Oracle:
     start = 1 + (1000 * seed + 100 * METHODS.index(method)) % 2**31
     common = {"objective": kt.Objective("val_accuracy", "max"), "seed": start}
     if method == "random":
-        return _Random(max_trials=trials, **common)
+        return kt.oracles.RandomSearchOracle(max_trials=trials, **common)
     if method == "bayesian":
         return _Bayesian(max_trials=trials, num_initial_points=max(2, trials // 3), **common)
     return _Hyperband(budget=trials * epochs, max_epochs=epochs, factor=2, **common)
 
 
-class _OneFile:
-    """Mixed into an oracle: its whole state, trials included, is one file, written whole or not at all.
-
-    KerasTuner writes a file for the oracle and one for each trial, in place: a process killed in between
-    leaves them truncated or in disagreement.
-    """
-
-    def get_state(self):
-        """KerasTuner's state of the oracle, and that of each trial."""
-        return super().get_state() | {"trials": [trial.get_state() for trial in self.trials.values()]}
-
-    def save(self):
-        """Writes the whole state."""
-        write_json(self._get_oracle_fname(), self.get_state())
-
-    def _save_trial(self, trial):
-        """Nothing to do: wherever a trial changes its status, KerasTuner calls `save` next."""
-
-    def reload(self):
-        """Reads the state; trials that were under way or failed when it was written will be tried again."""
-        state = json.loads(Path(self._get_oracle_fname()).read_text(encoding="utf-8"))
-        self.trials = {trial["trial_id"]: Trial.from_state(trial) for trial in state["trials"]}
-        self.set_state(state)
-        again = [name for name, trial in self.trials.items() if trial.status != "COMPLETED"]
-        for name in again:
-            self._run_times[name] = 0
-        self.ongoing_trials = {}
-        self.end_order = [name for name in self.end_order if name not in again]
-        self._retry_queue = again[::-1]  # KerasTuner takes from its end
-
-
-class _Random(_OneFile, kt.oracles.RandomSearchOracle):
-    """Values drawn at random."""
-
-
-class _Bayesian(_OneFile, kt.oracles.BayesianOptimizationOracle):
+class _Bayesian(kt.oracles.BayesianOptimizationOracle):
     """Values where a Gaussian process, fitted to the trials so far, promises most."""
 
     def populate_space(self, trial_id):
         """Values for the next trial."""
-        # KerasTuner doesn't save this generator: a resumed search would leave an uninterrupted one's path.
-        self._random_state = np.random.RandomState(self.seed + len(self.trials))
+        # The state of an oracle leaves out its random generator, so a resumed search would leave the path of an
+        # uninterrupted one: another oracle with a seed of this trial's own takes over the state and chooses.
+        chooser = kt.oracles.BayesianOptimizationOracle(self.objective, seed=self.seed + len(self.trials))
+        chooser.trials = self.trials
+        chooser.set_state(self.get_state())
         # The matrices are tiny, so threads only wait for each other; that a scale hits its bound is no news.
         with threadpool_limits(1), warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            return super().populate_space(trial_id)
+            response = chooser.populate_space(trial_id)
+        self.set_state(chooser.get_state())
+        return response
 
 
-class _Hyperband(_OneFile, kt.oracles.HyperbandOracle):
+class _Hyperband(kt.oracles.HyperbandOracle):
     """Hyperband (Li et al. 2018), repeated until the next trial would exceed `budget` epochs in all."""
 
     def __init__(self, budget: int, **kwargs):
@@ -221,13 +212,14 @@ class _Hyperband(_OneFile, kt.oracles.HyperbandOracle):
 
     def populate_space(self, trial_id):
         """Values for the next trial, or the end of the search where it would exceed the budget."""
-        before = copy.deepcopy((self._brackets, self._current_bracket, self._current_iteration))
+        before = copy.deepcopy(self.get_state())
         response = super().populate_space(trial_id)
         if response["status"] == "RUNNING":
             spent = sum(_new_epochs(trial.hyperparameters.values) for trial in self.trials.values())
             if spent + _new_epochs(response["values"]) > self.budget:
-                self._brackets, self._current_bracket, self._current_iteration = before
-                return {"status": "STOPPED"}
+                self.set_state(before)
+                # Trials under way may let cheaper ones follow.
+                return {"status": "IDLE" if self.ongoing_trials else "STOPPED"}
         return response
 
 
@@ -237,75 +229,126 @@ def _new_epochs(values: dict) -> int:
 
 
 class Search(kt.Tuner):
-    """One tuner for every oracle: trains the model of each trial, and keeps no more than the next one needs."""
+    """One tuner for every oracle, whose state with all trials is one file, written whole or not at all.
+
+    KerasTuner's own files, one for the oracle and one for each trial, are written in place: a process killed in
+    between leaves them truncated or in disagreement. Here they are never read.
+    """
 
     def __init__(self, oracle: kt.Oracle, hypermodel: Callable, folder: Path, seed: int):
-        """Reloads what is in `folder`."""
-        self.seed = seed
+        self.seed, self.file = seed, folder / "search.json"
         oracle.verbose = 0
-        with contextlib.redirect_stdout(io.StringIO()):  # KerasTuner prints the absolute path that it reloads
-            super().__init__(oracle, hypermodel, directory=str(folder.parent), project_name=folder.name)
-
-    def _get_tuner_fname(self):
-        # KerasTuner reloads if this file exists. Its own name for it differs between a search alone and a
-        # chief's; the oracle's file is the same for both.
-        return str(Path(self.project_dir) / "oracle.json")
+        super().__init__(oracle, hypermodel, directory=str(folder.parent), project_name=folder.name)
 
     def save(self):
-        """The oracle saves itself."""
+        """Writes the state; called whenever a trial has ended."""
+        trials = [trial.get_state() for trial in self.oracle.trials.values()]
+        write_json(self.file, {"oracle": self.oracle.get_state(), "trials": trials})
 
     def reload(self):
-        """Reads the oracle's state; a worker has none."""
-        if not self._is_worker():
-            self.oracle.reload()
+        """Reads the state; trials that were under way or failed when it was written will be tried again."""
+        state = json.loads(self.file.read_text(encoding="utf-8"))
+        blank = self.oracle.create_trial("blank")
+        trials = self.oracle.trials = {stored["trial_id"]: copy.deepcopy(blank) for stored in state["trials"]}
+        for stored in state["trials"]:
+            trials[stored["trial_id"]].set_state(stored)
+        done = {name: 1 for name, trial in trials.items() if trial.status == "COMPLETED"}
+        again = [name for name in trials if name not in done][::-1]  # KerasTuner takes from the end
+        ended = [name for name in state["oracle"]["end_order"] if name in done]
+        changes = {"ongoing_trials": {}, "run_times": done, "retry_queue": again, "end_order": ended}
+        self.oracle.set_state(state["oracle"] | changes)
 
-    def pre_create_trial(self):
-        """A worker that is told to wait asks again, but not without a pause."""
-        if self._is_worker():
-            time.sleep(0.2)
+    def run_trial(self, trial, train: tuple, validation: tuple, epochs: int, batch_size: int) -> dict:
+        """Trains one model in this process."""
+        ended = _train(self.hypermodel.build, self.seed, epochs, batch_size, self._call(trial), train, validation)
+        return self._keep(trial.trial_id, *ended)
 
-    def run_trial(self, trial: Trial, train: tuple, validation: tuple, epochs: int, batch_size: int) -> dict:
-        """Trains one model and measures it on the validation data after its last epoch."""
-        values = trial.hyperparameters.values
-        first, last = values.get("tuner/initial_epoch", 0), values.get("tuner/epochs", epochs)
-        started = time.monotonic()
-        keras.utils.clear_session(free_memory=False)  # Python collects the last model when it needs the memory
-        keras.utils.set_random_seed(self.seed + first)  # the same for all: only the values make the difference
-        model = self.hypermodel.build(trial.hyperparameters)
-        if first:
-            parent = self._weights(values["tuner/trial_id"])
-            first = first if parent.exists() else 0  # begin again where the folder isn't shared
-            if first:
-                model.optimizer.build(model.trainable_variables)  # Adam goes on with its running means
-                model.load_weights(parent)
-        fitted = model.fit(*train, initial_epoch=first, epochs=last, batch_size=batch_size, verbose=0)
-        val_loss, val_accuracy = model.evaluate(*validation, batch_size=1000, verbose=0)
-        if "tuner/epochs" in values:
-            with atomic(self._weights(trial.trial_id)) as partial:
-                model.save_weights(partial)
-        return {
-            "val_accuracy": val_accuracy,
-            "val_loss": val_loss,
-            "accuracy": fitted.history["accuracy"][-1],
-            "loss": fitted.history["loss"][-1],
-            "parameters": model.count_params(),
-            "train_seconds": time.monotonic() - started,
-        }
+    def share(self, train: tuple, validation: tuple, epochs: int, batch_size: int, where: dict) -> None:
+        """Trains all models in processes of their own, by `pool.trainings`."""
+        function = functools.partial(_train, self.hypermodel.build, self.seed, epochs, batch_size)
+        parts = tuple((_small(x), y) for x, y in (train, validation))
+        with contextlib.closing(pool.trainings(function, self._calls(), data=parts, **where)) as ended:
+            for (trial_id, *_), future in ended:
+                trial, error = self.oracle.get_trial(trial_id), future.exception()
+                if isinstance(error, UserError):
+                    raise error
+                if error:  # no network can be built or trained with these values
+                    trial.status, trial.message = "INVALID", f"{type(error).__name__}: {error}"
+                else:
+                    metrics = self._keep(trial_id, *future.result())
+                    self.oracle.update_trial(trial_id, metrics)
+                    trial.status = "COMPLETED"
+                    print(f"trial {int(trial_id) + 1}: val_accuracy {metrics['val_accuracy']:.4f}", flush=True)
+                self.on_trial_end(trial)
 
-    def on_trial_end(self, trial: Trial):
-        """Reports the trial; says why if it failed."""
+    def _calls(self) -> Iterator[tuple | None]:
+        """The trials to start; None while the next one waits for another's result."""
+        for number in itertools.count():
+            trial = self.oracle.create_trial(f"asked {number}")
+            if trial.status == "STOPPED":
+                return
+            yield self._call(trial) if trial.status == "RUNNING" else None
+
+    def _call(self, trial) -> tuple[str, kt.HyperParameters, bytes | None]:
+        """A trial's name and values, and the weights of the one that it continues, if it does."""
+        parent = trial.hyperparameters.values.get("tuner/trial_id")
+        return trial.trial_id, trial.hyperparameters, parent and self._weights(parent).read_bytes()
+
+    def _keep(self, trial_id: str, metrics: dict, weights: bytes | None) -> dict:
+        """Keeps the weights of a trial that may be continued; returns the metrics."""
+        if weights:
+            self._weights(trial_id).write_bytes(weights)
+        return metrics
+
+    def _weights(self, trial_id: str) -> Path:
+        return Path(self.get_trial_dir(trial_id), "trial.weights.h5")
+
+    def on_trial_end(self, trial):
+        """Reports why a trial failed."""
         if trial.status != "COMPLETED":
             print(f"Note: trial {int(trial.trial_id) + 1} failed: {_last_line(trial.message)}.")
         super().on_trial_end(trial)
 
-    def _weights(self, trial_id: str) -> Path:
-        return Path(self.project_dir) / f"trial_{trial_id}.weights.h5"
-
     def clean(self):
-        """Deletes the weights that Hyperband's trials left for those that continued them."""
-        if not self._is_worker():
-            for file in Path(self.project_dir).glob("trial_*.weights.h5"):
-                file.unlink(missing_ok=True)
+        """Deletes what a finished search no longer needs: KerasTuner's own files, Hyperband's weights."""
+        for folder in self.file.parent.glob("trial_*"):
+            shutil.rmtree(folder, ignore_errors=True)
+        self.file.with_name("oracle.json").unlink(missing_ok=True)
+
+
+def _train(build, seed: int, epochs: int, batch_size: int, call: tuple, train: tuple, validation: tuple) -> tuple:
+    """Trains one model and measures it on the validation data after its last epoch: a trial, `call` as in `Search`.
+
+    Returns its metrics and, for Hyperband, its weights.
+    """
+    _, hp, inherited = call
+    (x, y), held_out = ((to_input(x) if x.dtype == np.uint8 else x, y) for x, y in (train, validation))
+    first, last = hp.values.get("tuner/initial_epoch", 0), hp.values.get("tuner/epochs", epochs)
+    started = time.monotonic()
+    keras.utils.clear_session(free_memory=False)  # Python collects the last model when it needs the memory
+    keras.utils.set_random_seed(seed + first)  # the same for all: only the values make the difference
+    model = build(hp)
+    with tempfile.TemporaryDirectory() as folder:
+        file, weights = Path(folder, "trial.weights.h5"), None
+        if inherited:
+            file.write_bytes(inherited)
+            model.optimizer.build(model.trainable_variables)  # Adam goes on with its running means
+            model.load_weights(file)
+        fitted = model.fit(x, y, initial_epoch=first, epochs=last, batch_size=batch_size, verbose=0)
+        val_loss, val_accuracy = model.evaluate(*held_out, batch_size=1000, verbose=0)
+        if "tuner/epochs" in hp.values:
+            model.save_weights(file)
+            weights = file.read_bytes()
+    accuracy, loss = (fitted.history[name][-1] for name in ("accuracy", "loss"))
+    seconds = time.monotonic() - started
+    figures = (val_accuracy, val_loss, accuracy, loss, model.count_params(), seconds)
+    return dict(zip(RESULTS, figures, strict=True)), weights
+
+
+def _small(x: np.ndarray) -> np.ndarray:
+    """Images as the uint8 (N, 28, 28) that they were made of, a quarter of the size, where nothing is lost by it."""
+    small = np.rint(255 * x[..., 0]).astype(np.uint8)
+    return small if np.array_equal(to_input(small), x) else x
 
 
 def _last_line(text: str | None) -> str:
@@ -359,3 +402,47 @@ def importance(table: pd.DataFrame, seed: int = 0, repeats: int = 20) -> tuple[p
 def _rank_correlation(a: pd.Series, b: pd.Series) -> float:
     """Spearman's; not a number, and no warning, where one of the two never changes."""
     return a.corr(b, method="spearman") if a.nunique() > 1 and b.nunique() > 1 else float("nan")
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m helpers.training.tuning",
+        description="Searches hyperparameters, each trial in a process of its own. Random search gives the same trials "
+        "to the bit wherever and however many at a time they run; what Bayesian optimisation and Hyperband try depends "
+        "on the order in which trials end. The same command resumes an interrupted search.",
+    )
+    parser.add_argument("--method", default="random", choices=METHODS, help="(random)")
+    for name, (value, *_) in OPTIONS.items():
+        option, text = f"--{name.lower().replace('_', '-')}", f"{name} of notebook 04 ({value})"
+        parser.add_argument(option, dest=name, type=type(value), default=value, help=text, metavar="X")
+    parser.add_argument("--workers", type=int, default=1, help="trials at a time on this machine (1)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each trial (1)")
+    pool.add_scheduler_option(parser)
+    parser.add_argument("--patience", metavar="SECONDS", help="end after so long without any worker of a cluster (60)")
+    args = parser.parse_args(argv)
+    lowest = {name: low for name, (_, *lows) in OPTIONS.items() for low in lows} | {"workers": 1, "threads": 1}
+    for name, low in lowest.items():
+        if getattr(args, name) < low:
+            parser.error(f"--{name.lower().replace('_', '-')} must be at least {low}, not {getattr(args, name)}")
+    if not re.fullmatch(r"(?!reference$)\w[\w. -]*", args.RUN):
+        parser.error(f"--run must be the name of a run folder other than reference, not {args.RUN!r}")
+    os.environ["PATIENCE"] = args.patience or os.environ.get("PATIENCE", "")
+    with checking():
+        pool.patience()
+    dataset = data.load(args.DATASET)
+    x, y = data.subset(dataset.x_train, dataset.y_train, args.TRAIN_SIZE, args.SEED)
+    train, validation = data.split(x, y, args.VALIDATION, args.SEED)
+    train = data.subset(*train, args.SEARCH_TRAIN_SIZE, args.SEED)
+    parts = ((to_input(x), keras.utils.to_categorical(y, dataset.num_classes)) for x, y in (train, validation))
+    folder = paths.outputs() / args.RUN / "tuning"
+    try:
+        tuner = search(
+            args.method, *parts, args.TRIALS, args.SEARCH_EPOCHS, folder, args.SEED, args.BATCH_SIZE,
+            workers=args.workers, threads=args.threads, scheduler=args.scheduler,
+        )  # fmt: skip
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt("Interrupted: the same command goes on after the last finished trial.") from error
+    print(trials_table(tuner).drop(columns=["val_loss", "accuracy", "loss"]).head().to_string(index=False))
+    print(f"The state of the search is in {paths.display(tuner.file)}.")

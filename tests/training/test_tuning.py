@@ -1,17 +1,11 @@
-"""helpers.tuning and helpers.cluster: equal budgets, resuming, damaged states, and workers that die."""
+"""helpers.training.tuning: equal budgets, resuming, damaged states, and the command line that shares a search."""
 
-import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
-import grpc
 import keras
 import numpy as np
 import pandas as pd
@@ -19,8 +13,10 @@ import pytest
 
 from helpers import paths
 from helpers.errors import UserError
+from helpers.files import read_json
 from helpers.notebook import parameters
-from helpers.training import cluster, tuning
+from helpers.series.runner import Notebook
+from helpers.training import tuning
 
 CLASSES = 3
 switch = {}  # what the models below do, set by the tests
@@ -38,15 +34,6 @@ def data():
 def calm():
     switch.clear()
     switch.update(built=0, epochs=0)
-    yield
-    for name in (
-        "KERASTUNER_ORACLE_IP",
-        "KERASTUNER_ORACLE_PORT",
-        "KERASTUNER_TUNER_ID",
-        "no_grpc_proxy",
-        "GRPC_VERBOSITY",
-    ):
-        os.environ.pop(name, None)  # a Worker leaves them to its process
 
 
 class Tiny(keras.Sequential):
@@ -84,7 +71,7 @@ def results(tuner):
     return tuning.trials_table(tuner).drop(columns="train_seconds")
 
 
-# --- alone
+# --- in this process
 
 
 @pytest.mark.parametrize("method", ["random", "bayesian"])
@@ -133,14 +120,15 @@ def test_a_seed_decides_the_trials(data, tmp_path):
 @pytest.mark.parametrize("damage", ["cut", "empty", "other JSON"])
 def test_a_damaged_state_is_set_aside_with_a_note(damage, data, tmp_path, capsys):
     before = results(search("random", data, tmp_path, trials=2))
-    state = next(tmp_path.glob("random-*/oracle.json"))
+    state = next(tmp_path.glob("random-*/search.json"))
     text = state.read_text(encoding="utf-8")
-    state.write_text({"cut": text[: len(text) // 2], "empty": "", "other JSON": "[1]"}[damage], encoding="utf-8")
+    damaged = {"cut": text[: len(text) // 2], "empty": "", "other JSON": "[1]"}[damage]
+    state.write_text(damaged, encoding="utf-8")
     after = results(search("random", data, tmp_path, trials=2))
     pd.testing.assert_frame_equal(after, before)
     note = capsys.readouterr().out
-    assert "oracle.json was damaged" in note and ".damaged-1" in note
-    assert state.with_name("oracle.json").parent.with_name(state.parent.name + ".damaged-1").is_dir()
+    assert "search.json was damaged" in note and "it is now damaged.json" in note
+    assert state.with_name("damaged.json").read_text(encoding="utf-8") == damaged
 
 
 def test_hyperband_keeps_to_the_budget_and_cleans_up(data, tmp_path):
@@ -149,7 +137,7 @@ def test_hyperband_keeps_to_the_budget_and_cleans_up(data, tmp_path):
     assert len(table) > 4 and len(short) > 0, "more models than random search, most of them stopped early"
     assert switch["epochs"] < table["epochs"].sum(), "promoted models go on where they stopped"
     assert 16 - 4 < switch["epochs"] <= 16
-    assert not list(tmp_path.rglob("*.weights.h5"))
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["search.json"]
 
 
 def test_three_failures_in_a_row_end_a_search_and_can_be_mended(data, tmp_path, capsys):
@@ -196,163 +184,74 @@ def test_importance_finds_the_hyperparameter_that_matters():
         tuning.importance(table[:2])
 
 
-# --- chief and workers
+# --- in processes of their own
 
 
-def command(*arguments):
-    return [sys.executable, "-m", "helpers.tuning", *map(str, arguments)]
+SMALL = ("--trials", "3", "--search-epochs", "1", "--search-train-size", "100", "--validation", "100")
 
 
-@pytest.fixture
-def start():
-    """Starts a process; whatever the test does, none of them outlives it."""
-    started = []
-
-    def launch(arguments):
-        environment = os.environ | {"PYTHONPATH": str(paths.ROOT)}
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "encoding": "utf-8"}
-        started.append(subprocess.Popen(arguments, env=environment, **pipes))
-        return started[-1]
-
-    yield launch
-    for process in started:
-        process.terminate()  # a chief ends its workers first
-        process.communicate(timeout=30)
+def command(*arguments, **pipes):
+    """The command line, under way."""
+    environment = os.environ | {"PYTHONPATH": str(paths.ROOT)}
+    line = [sys.executable, "-m", "helpers.training.tuning", *SMALL, *map(str, arguments)]
+    return subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **pipes)
 
 
-LOCAL = command(
-    *("local", "--workers", 2, "--trials", 5, "--search-epochs", 1, "--patience", 30, "--run", "shared"),
-    *("--train-size", 600, "--search-train-size", 300, "--validation", 200),
-)
-
-
-def finished_trials(outputs):
-    """What the state file holds of finished trials: the number and how long it trained."""
-    state = json.loads(next(outputs.glob("shared/tuning/random-*/oracle.json")).read_text(encoding="utf-8"))
-    return {
-        trial["trial_id"]: trial["metrics"]["metrics"]["train_seconds"]["observations"]
-        for trial in state["trials"]
-        if trial["status"] == "COMPLETED"
-    }
-
-
-class Output:
-    """The lines that a process prints, collected while it runs."""
-
-    def __init__(self, process):
-        self.lines = []
-        self.reader = threading.Thread(target=lambda: self.lines.extend(process.stdout), daemon=True)
-        self.reader.start()
-
-    def wait_for(self, pattern, seconds):
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if match := re.search(pattern, "".join(self.lines)):
-                return match
-            time.sleep(0.05)
-        raise AssertionError(f"never saw {pattern!r} in {self.lines}")
+def finished(outputs):
+    """What the search's state says about finished trials: hyperparameters and metrics by name."""
+    [state] = outputs.rglob("search.json")
+    trials = read_json(state)["trials"]
+    return {t["trial_id"]: (t["hyperparameters"]["values"], t["metrics"]) for t in trials if t["status"] == "COMPLETED"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is a signal")
-def test_two_workers_share_a_search_and_may_be_killed(outputs, start):
-    chief = start(LOCAL)
-    seen = Output(chief)
-    pids = [int(seen.wait_for(rf"local{i} is process (\d+)", 90)[1]) for i in (1, 2)]
-    seen.wait_for("1 of 5 trials finished", 90)
-    os.kill(pids[0], signal.SIGKILL)
-    seen.wait_for("worker local1 ended with exit code -9", 30)
-    seen.wait_for("2 of 5 trials finished", 60)
-    os.kill(pids[1], signal.SIGKILL)
-    assert chief.wait(30) == 1
-    sentence = r"helpers\.tuning: All 2 workers ended \(exit codes -9, -9\) with . of 5 trials finished; the same .*\n"
-    assert re.fullmatch(sentence, chief.stderr.read())
-    before = finished_trials(outputs)
-    assert len(before) in (2, 3)
+def test_a_search_whose_command_is_killed_goes_on_elsewhere(outputs):
+    """On a cluster until kill -9, then in two processes of this machine: nothing finished is lost or repeated."""
+    from distributed import LocalCluster
 
-    second = start(LOCAL)
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        first = command("--scheduler", cluster.scheduler_address)
+        assert re.match(r"trial \d: val_accuracy", first.stdout.readline()), first.stderr.read()
+        first.stdout.readline()  # the state of the trial before is written by now
+        first.kill()
+        first.communicate()
+    before = finished(outputs)
+    assert 1 <= len(before) < 3
+    second = command("--workers", 2)
     output, errors = second.communicate(timeout=120)
     assert (second.returncode, errors) == (0, "")
-    after = finished_trials(outputs)
-    assert len(after) == 5 and {name: after[name] for name in before} == before, "finished trials are not repeated"
-    assert "5 of 5 trials finished" in output
-
-
-class Silent:
-    """As much of a tuner as a chief needs that no worker ever calls."""
-
-    class oracle:
-        max_trials, trials, ongoing_trials = 4, {}, {}
-
-    project_name = "random-12345678"
-
-
-def test_a_chief_without_workers_ends():
-    chief = cluster.Chief("127.0.0.1:0", {}, patience=1)
-    with pytest.raises(UserError, match="No worker was heard of for 1 seconds; 0 of 4 trials finished"):
-        chief.run(Silent)
-
-
-def test_a_taken_port_is_told():
-    first = cluster.Chief("127.0.0.1:0", {}, patience=1.5)
-    with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(first.run, Silent)
-        deadline = time.monotonic() + 10
-        while first.port == 0 and time.monotonic() < deadline:
-            time.sleep(0.05)
-        with pytest.raises(UserError, match=f"cannot listen at 127.0.0.1:{first.port}"):
-            cluster.Chief(f"127.0.0.1:{first.port}", {}, patience=1).run(Silent)
-        with pytest.raises(UserError, match="No worker"):
-            running.result(20)
-
-
-def test_a_worker_is_refused_a_name_in_use_and_ends_when_the_chief_vanishes(start):
-    chief = cluster.Chief("127.0.0.1:0", {"search": "random-12345678"}, patience=9)
-    chief.oracle = Silent.oracle
-    server = grpc.server(ThreadPoolExecutor(1))
-    cluster._add_services(server, chief)
-    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    server.start()
-    code = "import sys, time; from helpers.training.cluster import Worker; Worker(sys.argv[1], 'w1', 2).join(); time.sleep(60)"
-    worker = start([sys.executable, "-c", code, address])
-    deadline = time.monotonic() + 20
-    while "w1" not in chief.alive and time.monotonic() < deadline:
-        time.sleep(0.1)
-    with pytest.raises(UserError, match="refused: another worker is at work under the name w1"):
-        cluster.Worker(address, "w1", 5).join()
-    server.stop(grace=None).wait()
-    _, errors = worker.communicate(timeout=20)
-    assert worker.returncode == 1
-    assert "was silent for 2 seconds" in errors and errors.count("\n") == 1
-
-
-def test_a_worker_with_other_data_is_refused():
-    worker = cluster.Worker("127.0.0.1:1", "w1", 5)
-    worker.settings = {"search": "random-00000000"}
-    with pytest.raises(UserError, match="searches random-00000000, but with this worker's data and code it is"):
-        worker.run(Silent)
+    after = finished(outputs)
+    assert len(after) == 3 and {name: after[name] for name in before} == before
+    assert output.count("val_accuracy 0.") == 3 - len(before)
+    assert len({str(values) for values, _ in after.values()}) == 3
 
 
 def test_the_command_line_searches_what_the_notebook_searches():
-    notebook = parameters.defaults(paths.NOTEBOOKS / "04_tuning.ipynb")
-    assert cluster.OPTIONS == {name: notebook[name] for name in cluster.OPTIONS}
+    notebook = Notebook.read(paths.NOTEBOOKS / "04_tuning.ipynb").defaults
+    for name, (value, *low) in tuning.OPTIONS.items():
+        assert value == notebook[name]
+        assert [parameters.RULES[name].low] == low or not low
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["local", "--trials", "0"], 2, "TRIALS = 0 must be at least 2"),
-        (["local", "--workers", "0"], 2, "--workers must be at least 1"),
-        (["local", "--patience", "nan"], 2, "--patience must be at least 3"),
-        (["chief", "--address", "here"], 2, "'here' is not an address"),
-        (["worker", "--address", "localhost:1", "--id", "chief2"], 2, "cannot be named chief2"),
-        (["worker", "--address", "localhost:1", "--patience", "3"], 1, "No chief answered at localhost:1"),
-        (["chief"], 2, "--address"),
-        ([], 2, "command"),
+        (["--trials", "1"], 2, "--trials must be at least 2, not 1"),
+        (["--trials", "x"], 2, "invalid int value: 'x'"),
+        (["--workers", "0"], 2, "--workers must be at least 1"),
+        (["--patience", "nan"], 2, "PATIENCE = 'nan' must be a number"),
+        (["--run", "../up"], 2, "--run must be the name of a run folder other than reference, not '../up'"),
+        (["--run", "reference"], 2, "--run must be"),
+        (["--method", "grid"], 2, "invalid choice: 'grid'"),
+        (["--dataset", "nowhere.npz"], 1, "Error: DATASET = 'nowhere.npz' is neither"),
+        (["--validation", "70000"], 1, "Error: VALIDATION = 70000 must lie between"),
+        ([*SMALL, "--scheduler", "nowhere.json"], 1, "Error: There is no Dask scheduler to be used at nowhere.json"),
     ],
 )
-def test_the_command_line_says_what_is_wrong(arguments, code, sentence, capsys):
+def test_the_command_line_says_what_is_wrong(arguments, code, sentence, capsys, monkeypatch):
+    monkeypatch.setenv("PATIENCE", "")  # restored after --patience
     try:
-        assert cluster.main(arguments) == code
+        assert tuning.main(arguments) == code
     except SystemExit as end:
         assert end.code == code
-    assert sentence in capsys.readouterr().err
+    assert sentence in capsys.readouterr().err.splitlines()[-1]
