@@ -6,14 +6,19 @@ UserError. Nothing here imports TensorFlow: it takes predictions, not models.
 
 import numpy as np
 import pandas as pd
+from scipy import special
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp
 from sklearn.metrics import roc_auc_score
 
 from helpers.errors import UserError
-from helpers.predict.confidence import energy, softmax
 
 BINS = 15  # as in Guo and others, 2017
+
+
+def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Probabilities of logits divided by a temperature, in double precision."""
+    return special.softmax(np.asarray(logits, np.float64) / temperature, axis=1)
 
 
 def temperature(logits: np.ndarray, y_true: np.ndarray) -> float:
@@ -80,7 +85,7 @@ def confidences(logits: np.ndarray) -> dict[str, np.ndarray]:
         "max_softmax": softmax(logits).max(axis=1),
         "margin": first - second,
         "entropy": (softmax(logits) * log_softmax(logits, axis=1)).sum(axis=1),
-        "energy": energy(logits),
+        "energy": logsumexp(logits, axis=1),
     }
 
 
