@@ -131,19 +131,14 @@ def _verified(mine: dict, function: Callable, *args):
 
 
 def stream(
-    client: "Client", function: Callable, items: Iterable, ahead: int = 3, retries: int = 2
+    client: "Client", function: Callable, items: Iterable, ahead: int = 3, retries: int = 2, *args
 ) -> Iterator[tuple[object, Future]]:
-    """(item, future) of function(item) for all items, as they finish; `ahead` of them a thread are under way, no more.
+    """(item, future) of function(item, *args) for all items as they end; `ahead` a thread are under way, no more.
 
     `function` must live in a module that workers can import, not in `__main__`. Dask tries an item again when its
     worker dies, and `retries` times when the function raises. Raises UserError if there is no worker for `patience()`
     seconds, or if one that joins later differs from this process.
     """
-    yield from _on_cluster(client, lambda item: (function, item), items, ahead, retries)
-
-
-def _on_cluster(client: "Client", call: Callable, items: Iterable, ahead: int, retries: int) -> Iterator:
-    """`stream` of the function and arguments that `call` makes of an item."""
     executor, mine = client.get_executor(pure=False, retries=retries), identity()
     longest, seen = patience(), time.monotonic()
 
@@ -157,7 +152,7 @@ def _on_cluster(client: "Client", call: Callable, items: Iterable, ahead: int, r
         return ahead * max(1, threads)
 
     try:
-        yield from _as_finished(lambda item: executor.submit(_verified, mine, *call(item)), items, room)
+        yield from _as_finished(lambda item: executor.submit(_verified, mine, function, item, *args), items, room)
     finally:
         if client.status == "running":
             executor.shutdown(wait=False)  # cancels what is under way
@@ -198,23 +193,30 @@ def trainings(
     """
     import cloudpickle
 
-    def packed(item) -> bytes:  # opened by the child alone: a Dask worker must not import TensorFlow
-        return cloudpickle.dumps((function, (item,)))
+    known, children, futures = {None: None}, [], []
+
+    def calls() -> Iterator[bytes | None]:  # opened by the child alone: a Dask worker must not import TensorFlow
+        for item in items:
+            call = None if item is None else cloudpickle.dumps((function, (item,)))
+            known[call] = item
+            yield call
 
     if scheduler:
         with cluster(scheduler) as client:
             # A task of its own, not scattered: should the only worker that holds it die, it is made anew.
             held = client.submit(tuple, data, pure=False)
-            yield from _on_cluster(client, lambda item: (_in_child, packed(item), threads, held), items, 1, 0)
+            for call, future in stream(client, _in_child, calls(), 1, 0, threads, held):
+                yield known[call], future
         return
-    executor, children, futures = ThreadPoolExecutor(workers), [], []
+    executor = ThreadPoolExecutor(workers)
 
-    def submit(item) -> Future:
-        futures.append(executor.submit(_in_child, packed(item), threads, data, children))
+    def submit(call: bytes) -> Future:
+        futures.append(executor.submit(_in_child, call, threads, data, children))
         return futures[-1]
 
     try:
-        yield from _as_finished(submit, items, lambda: workers)
+        for call, future in _as_finished(submit, calls(), lambda: workers):
+            yield known[call], future
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
         while wait(futures, timeout=0.1).not_done:

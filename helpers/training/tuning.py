@@ -278,8 +278,9 @@ class Search(kt.Tuner):
                     metrics = self._keep(trial_id, *future.result())
                     self.oracle.update_trial(trial_id, metrics)
                     trial.status = "COMPLETED"
-                    print(f"trial {int(trial_id) + 1}: val_accuracy {metrics['val_accuracy']:.4f}", flush=True)
                 self.on_trial_end(trial)
+                if not error:
+                    print(f"trial {int(trial_id) + 1}: val_accuracy {metrics['val_accuracy']:.4f}", flush=True)
 
     def _calls(self) -> Iterator[tuple | None]:
         """The trials to start; None while the next one waits for another's result."""
@@ -357,11 +358,10 @@ def _last_line(text: str | None) -> str:
 
 
 def trials_table(tuner: Search) -> pd.DataFrame:
-    """One row a finished trial, the best validation accuracy first; `trial` counts from 1 as they started."""
+    """One row per finished trial, the best validation accuracy first; `trial` counts from 1 as they started."""
     rows, names = [], [hp.name for hp in tuner.oracle.get_space().space] + ["tuner/epochs"]
     for trial in tuner.oracle.trials.values():
         if trial.status == "COMPLETED":
-            # The order is set here: what has come over gRPC has lost its own.
             row = {"trial": int(trial.trial_id) + 1}
             row |= {name: trial.hyperparameters.get(name) for name in names if name in trial.hyperparameters.values}
             row |= {name: trial.metrics.get_last_value(name) for name in RESULTS}
@@ -374,13 +374,23 @@ def trials_table(tuner: Search) -> pd.DataFrame:
 
 
 def importance(table: pd.DataFrame, seed: int = 0, repeats: int = 20) -> tuple[pd.DataFrame, float]:
-    """Which hyperparameter mattered: permutation importance of a random forest fitted to a table of trials.
+    """Ranks hyperparameters by how much they mattered: permutation importance of a random forest fitted to trials.
 
-    Returns a row a hyperparameter, the most important first, and the forest's out-of-bag R². `importance` is
-    how much R² the forest loses when that column is shuffled (mean of `repeats`, with standard deviation `sd`);
-    `rank_correlation` is Spearman's with the validation accuracy: its sign tells which way is better. An
-    out-of-bag R² near 0 or below means that the trials are too few to tell.
     Source: Breiman, Random forests, Machine Learning 45 (2001). Explained in notebooks/04_tuning.ipynb.
+
+    Args:
+        table: Trials as from `trials_table`, at least 3.
+        seed: Of the forest and of the shuffling.
+        repeats: How often each column is shuffled.
+
+    Returns:
+        One row per hyperparameter, the most important first, and the forest's out-of-bag R². `importance` is how much
+        R² the forest loses when that column is shuffled (mean of `repeats`, standard deviation `sd`);
+        `rank_correlation` is Spearman's with the validation accuracy: its sign tells which way is better. An
+        out-of-bag R² near 0 or below means that the trials are too few to tell.
+
+    Raises:
+        UserError: The table has fewer than 3 trials or none of HYPERPARAMETERS.
     """
     columns = [name for name in HYPERPARAMETERS if name in table]
     if len(table) < 3 or not columns:
