@@ -13,7 +13,6 @@ from pathlib import Path
 
 from helpers.console import checking, command
 from helpers.errors import UserError
-from helpers.pool import add_scheduler_option
 from helpers.predict.results import COLUMNS, STATUSES, Record, Results, in_order, to_line
 
 
@@ -21,8 +20,7 @@ from helpers.predict.results import COLUMNS, STATUSES, Record, Results, in_order
 def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit code: 0 all read, 1 an error in some file, 2 wrong usage, 130 interrupted."""
     args = _arguments(argv)
-    # Only now, since NumPy and OpenCV take a while: a Ctrl-C meanwhile is met by a sentence.
-    from helpers.predict import batch
+    from helpers.predict import batch  # not above: it takes most of the start, and Ctrl-C would give a traceback
 
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a character shows another
@@ -62,6 +60,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line taken apart; argparse itself ends the program, with code 2, where it cannot be."""
+    from helpers.pool import add_scheduler_option
+
     parser = argparse.ArgumentParser(
         prog="digits",
         description="Read the handwritten digit in each picture, or say why not. A row per picture: "

@@ -4,7 +4,6 @@ import csv
 import io
 import os
 import re
-import shutil
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
@@ -40,6 +39,7 @@ class Results:
         try:
             if os.path.lexists(self._target) and not self._target.is_file():
                 raise UserError(f"{path} is no ordinary file: choose another one for the results.")
+            os.stat(self._target.parent)  # which the lock would make
             if self._target.exists():
                 open(self._target, "r+b").close()  # says now whether it may be written
             self._lock.acquire(timeout=0)
@@ -88,7 +88,7 @@ class Results:
                     file.write(",".join(COLUMNS) + "\n")
                     file.writelines(text for name, _, text in rows if name not in again)
                 if self._target.exists():
-                    shutil.copymode(self._target, partial)
+                    os.chmod(partial, os.stat(self._target).st_mode)
         self._file = open(self._target, "ab", buffering=0)
 
     def write(self, record: Record) -> None:
