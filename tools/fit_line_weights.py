@@ -1,7 +1,8 @@
 """Fits the weights by which helpers/predict/lines.py reads lines, to a network and to lines of TRAINING digits.
 
 A conditional random field over the pieces of a row, fitted by maximum conditional likelihood: the right readings of the
-rows shall be the most probable ones among all readings. tools/train_shipped.py calls `make_line_weights`.
+rows shall be the most probable ones among all readings. Rows are found with the weights that are shipped already.
+tools/train_shipped.py calls `make_line_weights`.
 """
 
 from pathlib import Path

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import accuracy
-from helpers import data, models, paths
+from helpers import data, images, models, paths
 from helpers.files import read_json
 from helpers.training import recipes
 from tools.trainings import network_file
@@ -47,7 +47,10 @@ def test_what_is_there_is_not_trained_again(benchmark, capsys, monkeypatch, outp
     assert len(again["seeds"]) == 1 and again["seeds"] != first["seeds"][:1]
 
 
-def test_an_ensemble_is_chosen_on_validation_images(benchmark, outputs):
+def test_an_ensemble_is_chosen_on_validation_images(benchmark, outputs, monkeypatch):
+    x, y = data.sklearn_digits()
+    few = np.stack([images.preprocess(picture)["centred 28×28"] for picture in x[:200]]), y[:200]
+    monkeypatch.setattr(benchmark, "other_hands", lambda: few)
     shipped, untrained = (network_file(recipes.REFERENCE.epochs, seed) for seed in (0, 1))
     shipped.parent.mkdir(parents=True)
     shutil.copyfile(paths.REFERENCE / "digits.keras", shipped)

@@ -68,7 +68,7 @@ def test_the_file_says_which_network_it_belongs_to(few, tmp_path):
         (tmp_path / name).write_bytes((paths.REFERENCE / name).read_bytes())
     make_line_weights(tmp_path)
     made, shipped = read_json(tmp_path / "line_weights.json"), read_json(paths.REFERENCE / "line_weights.json")
-    assert made["network_sha256"] == sha256(tmp_path / "digits.tflite")
+    assert made["network_sha256"] == sha256(tmp_path / "digits.tflite") == shipped["network_sha256"]
     assert made.keys() >= {"digit", "rest", "shapes"} and made["shapes"] == shapes() == shipped["shapes"]
 
 

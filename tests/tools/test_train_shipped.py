@@ -75,6 +75,7 @@ def shrink(patch):
     patch(data, "VALIDATION", 100)
     patch(recipes, "REFERENCE", dataclasses.replace(recipes.REFERENCE, network=models.fast_cnn))
     patch(fit_gate, "fit_gate", functools.partial(fit_gate.fit_gate, size=60))
+    patch(fit_gate, "FAMILIES", {name: fit_gate.FAMILIES[name] for name in ("letters", "textures")})
     patch(lines, "CONDITIONS", {"postcode": lines.CONDITIONS["postcode"]})
     patch(fit_line_weights, "known_rows", functools.partial(fit_line_weights.known_rows, per_condition=2))
     patch(train_shipped, "TARGET", paths.outputs() / "reference")
