@@ -17,45 +17,55 @@ class WrongUsage(UserError):
 
 @contextmanager
 def checking() -> Iterator[None]:
-    """Turns a UserError inside into WrongUsage: for the part of a `command` that only checks what it was given."""
+    """Turns what fails inside into WrongUsage: for the part of a `command` that only checks what it was given."""
     try:
         yield
     except UserError as error:
         raise WrongUsage(str(error)) from error
+    except OSError as error:
+        raise WrongUsage(_refusal(error)) from error
 
 
 def command(main: Callable[..., int | None]) -> Callable[..., int]:
     """Decorates the main function of a command line, which returns its exit code (None is 0).
 
     A UserError becomes one sentence on stderr and exit code 1, or 2 inside `checking`. Ctrl-C gives 130 and the
-    sentence of the KeyboardInterrupt if it has one; a closed pipe ends quietly with 1. Closed standard streams lead
-    nowhere, so that no file opened later takes their place.
+    sentence of the KeyboardInterrupt if it has one; a closed pipe ends quietly with 1.
     """
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs) -> int:
         _open_streams()
         try:
-            code = main(*args, **kwargs)
+            code = main(*args, **kwargs) or 0
             sys.stdout.flush()
-            return code or 0
-        except WrongUsage as error:
-            return _end(f"Error: {error}", WRONG_USAGE)
+            return code
         except UserError as error:
-            return _end(f"Error: {error}", FAILED)
+            sentence, code = f"Error: {error}", WRONG_USAGE if isinstance(error, WrongUsage) else FAILED
         except KeyboardInterrupt as error:
-            return _end(f"\n{error}" if error.args else "\nInterrupted.", INTERRUPTED)
+            sentence, code = f"\n{error if error.args else 'Interrupted.'}", INTERRUPTED
         except BrokenPipeError:  # whoever read the output has seen enough, such as head
-            return _end("", FAILED)
+            sentence, code = "", FAILED
         except OSError as error:  # a full disk behind stdout, for one
-            place = f" ({error.filename})" if error.filename else ""
-            return _end(f"Error: The system refused: {error.strerror or error}{place}.", FAILED)
+            sentence, code = f"Error: {_refusal(error)}", FAILED
+        try:
+            sys.stdout.flush()
+        except OSError:  # Python would try again at its exit, and complain
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        with suppress(OSError):
+            print(sentence, end="\n" if sentence else "", file=sys.stderr, flush=True)
+        return code
 
     return wrapped
 
 
+def _refusal(error: OSError) -> str:
+    place = f" ({error.filename})" if error.filename else ""
+    return f"The system refused: {error.strerror or error}{place}."
+
+
 def _open_streams() -> None:
-    """Opens the null device in place of each standard stream that is closed."""
+    """Opens the null device for each standard stream that is closed, or the next file opened would take its place."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -63,18 +73,6 @@ def _open_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
     sys.stdout = sys.stdout or open(1, "w", closefd=False)
     sys.stderr = sys.stderr or open(2, "w", closefd=False)
-
-
-def _end(sentence: str, code: int) -> int:
-    """Says the last sentence. What stdout could not take is dropped, or Python would complain about it at exit."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    if sentence:
-        with suppress(OSError):
-            print(sentence, file=sys.stderr, flush=True)
-    return code
 
 
 @contextmanager

@@ -7,10 +7,9 @@ _HELPERS = Path(__file__).resolve().parent
 
 
 def _find_root() -> Path:
-    """The top folder of the project: the one above this package, or one above the working directory.
+    """The project's top folder: above this package, or of an installed package above the working directory.
 
-    The latter is for a package that was installed without its project. With no project at all the working directory
-    takes its place, so that a sentence about a missing file names a folder that makes sense.
+    Where there is no project the working directory stands for it: sentences about missing files name that.
     """
     try:
         here = Path.cwd()
@@ -27,8 +26,8 @@ DATA = ROOT / "data"
 NOTEBOOKS = ROOT / "notebooks"
 REFERENCE = ROOT / "outputs" / "reference"
 
-# The shipped model and what belongs to it: inside an installed package, in outputs/reference/ of a clone. Never looked
-# for from the working directory, which may be somebody's folder of pictures.
+# The shipped model and what was fitted to it: in an installed package, or in outputs/reference/ of a clone. Not looked
+# for in the working directory, which may be somebody's folder of pictures.
 _installed = _HELPERS / "predict" / "shipped"
 SHIPPED = _installed if _installed.is_dir() else _HELPERS.parent / "outputs" / "reference"
 

@@ -7,12 +7,11 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 from helpers.console import checking, command
-from helpers.errors import UserError
 from helpers.predict.results import COLUMNS, STATUSES, Record, Results, in_order, to_line
 
 
@@ -24,36 +23,40 @@ def main(argv: list[str] | None = None) -> int:
 
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a character shows another
-    counts = Counter()
+    counts, results = Counter(), None
     try:
         with ExitStack() as stack:
             with checking():
-                results = stack.enter_context(closing(Results(args.csv))) if args.csv else None
+                if args.csv:
+                    results = stack.enter_context(closing(Results(args.csv)))
                 files, problems = batch.find_pictures(args.paths)
                 if args.steps:
-                    _make_folder(args.steps)
+                    os.makedirs(args.steps, exist_ok=True)
                 names = [record["file"] for record in problems] + files
                 earlier = results.status if results and not args.force else {}
-                earlier = {name: earlier[name] for name in names if name in earlier}
-                done = [name for name, status in earlier.items() if status != "error"]
-                counts.update(earlier[name] for name in done)
-                todo = [name for name in files if name not in earlier or earlier[name] == "error"]
-                how = stack.enter_context(batch.reader(len(todo), args.model, args.line, args.steps, args.scheduler))
+                done = {name: earlier[name] for name in names if earlier.get(name, "error") != "error"}
+                todo = [name for name in files if name not in done]
+                options = args.model, args.line, args.steps, args.scheduler
+                read = stack.enter_context(batch.reader(len(todo), *options))
                 if results:
-                    results.start(None if args.force else earlier.keys() - done)
+                    results.start(None if args.force else {name for name in names if name in earlier} - done.keys())
+            counts.update(done.values())
             started = time.perf_counter()
-            found = itertools.chain(problems, how(todo))
+            found = itertools.chain(problems, read(todo))
             if len(todo) > batch.FEW:
                 found = _progress(found, len(problems) + len(todo), args)
             # On the screen in the order of the files; in a CSV file at once, so that none can be lost.
-            _put(found if results else in_order(found, names), results, args.json, names, counts)
+            put = _output(results, args.json, names)
+            for record in found if results else in_order(found, names):
+                put(record)
+                counts[record["status"]] += 1
             if results and not args.json:
                 seconds = time.perf_counter() - started
                 before = f"{len(done):,} had a row already. " if done else ""
                 kinds = ", ".join(f"{counts[status]:,} {status}" for status in STATUSES)
                 print(f"{counts.total() - len(done):,} files in {seconds:.1f} s. {before}{args.csv}: {kinds}.")
     except KeyboardInterrupt:
-        kept = f": the rows so far are in {args.csv}, and the same command goes on from there" if args.csv else ""
+        kept = f": the rows so far are in {args.csv}, and the same command goes on from there" if results else ""
         raise KeyboardInterrupt(f"Interrupted{kept if counts else ''}.") from None
     return 1 if counts["error"] else 0
 
@@ -87,26 +90,21 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _make_folder(path: str) -> None:
-    try:
-        os.makedirs(path, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--steps {path}: the folder cannot be made ({error.strerror}).") from error
-
-
-def _put(found: Iterable[Record], results: Results | None, as_json: bool, names: list[str], counts: Counter) -> None:
-    """Writes records wherever they are wanted, and counts their status."""
-    width = min(60, max(len(name) for name in [*names, "file"]))
+def _output(results: Results | None, as_json: bool, names: list[str]) -> Callable[[Record], None]:
+    """A function that writes a record wherever records are wanted."""
+    width = min(60, max(map(len, [*names, "file"])))
     if not results and not as_json:
         print(f"{'file':<{width}}  status    text  confidence  seconds  reason")
-    for record in found:
+
+    def put(record: Record) -> None:
         if results:
             results.write(record)
         if as_json:
             print(json.dumps(record), flush=True)
         elif not results:
             print(to_line(record, width), flush=True)
-        counts[record["status"]] += 1
+
+    return put
 
 
 def _progress(found: Iterable[Record], total: int, args: argparse.Namespace) -> Iterable[Record]:

@@ -162,7 +162,8 @@ def test_steps_are_one_picture_per_file(model, tmp_path, place):
 def test_a_bad_place_for_steps(model, tmp_path, capsys):
     (tmp_path / "7.png").write_bytes(encode(seven()))
     assert main([str(tmp_path / "7.png"), "--steps", str(tmp_path / "7.png"), "--model", str(model)]) == 2
-    assert "--steps" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "7.png" in err and len(err.splitlines()) == 1
 
 
 def workers():

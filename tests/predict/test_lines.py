@@ -10,7 +10,8 @@ from helpers import data, images, predict
 from helpers.data import to_input
 from helpers.errors import NoDigit, UserError
 from helpers.images import page
-from helpers.predict import batch, lines
+from helpers.predict import lines
+from helpers.predict.__main__ import main
 
 CLEAR = (3, 2, 1, 18, 4, 15, 11, 0, 61, 7)  # test images of 0 to 9 that every network reads
 
@@ -202,7 +203,7 @@ def test_a_sliver_that_vanishes_spoils_no_page(digits, predictor, monkeypatch):
         return trace(ink, mask, *rest)
 
     whole = predictor.read(picture, line=True).text
-    monkeypatch.setattr(lines.images, "trace", vanishing)
+    monkeypatch.setattr(lines, "trace", vanishing)
     text = predictor.read(picture, line=True).text
     assert whole == "204 38" and text != whole and text.endswith("38")
 
@@ -363,7 +364,7 @@ def test_a_data_sets_image_is_one_digit(count):
 def test_the_command_line_gives_one_string_and_each_character(digits, tmp_path, capsys):
     picture, _ = write(digits, ["473", "20"])
     cv2.imwrite(str(tmp_path / "a.png"), picture[..., ::-1])
-    assert batch.main([str(tmp_path / "a.png"), "--line", "--json", "--steps", str(tmp_path / "steps")]) == 0
+    assert main([str(tmp_path / "a.png"), "--line", "--json", "--steps", str(tmp_path / "steps")]) == 0
     row = json.loads(capsys.readouterr().out)
     assert row["status"] == "ok" and row["text"] == "473 20" and len(row["characters"]) == 5
     assert all(c["text"] in "0123456789" and 0 < c["confidence"] <= 1 and len(c["box"]) == 4 for c in row["characters"])
