@@ -5,6 +5,7 @@ on where it ran. Dask is imported only where a scheduler is named.
 """
 
 import argparse
+import asyncio
 import contextlib
 import functools
 import hashlib
@@ -67,12 +68,21 @@ def cluster(scheduler: str) -> Iterator["Client"]:
     # Versions that differ are refused below. Only large tasks make Dask warn otherwise, and `held` is one.
     warnings.filterwarnings("ignore", module=r"distributed\.client")
     try:
-        from distributed import Client
+        from distributed import Client, Security
+        from distributed.comm import CommClosedError, connect
 
         for name in ("distributed", "distributed.client"):  # what they would print arrives here as an exception
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         file = Path(scheduler)
         address = json.loads(file.read_text(encoding="utf-8"))["address"] if file.is_file() else scheduler
+
+        async def reach() -> None:  # first, because a client that cannot start leaves threads behind
+            security = Security().get_connection_args("client")
+            comm = await asyncio.wait_for(connect(address, timeout=CONNECT, **security), 2 * CONNECT)
+            await comm.close()
+
+        with ThreadPoolExecutor(1) as thread:  # a notebook's own has a running event loop
+            thread.submit(asyncio.run, reach()).result()
         client = Client(address, timeout=CONNECT, set_as_default=False)
     except Exception as error:  # whatever answers there, it may be no scheduler
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -85,9 +95,9 @@ def cluster(scheduler: str) -> Iterator["Client"]:
         for worker, theirs in client.run(identity, on_error="return").items():
             _compare(worker, theirs, identity())
         yield client
-    except (OSError, CancelledError) as error:  # OSError: among others Dask's CommClosedError
-        if client.status == "running" and isinstance(error, OSError):
-            raise
+    except (OSError, CancelledError) as error:
+        if client.status == "running" and not isinstance(error, (CommClosedError, CancelledError)):
+            raise  # of the caller's own
         raise UserError(f"The scheduler {scheduler} is gone; {GOES_ON}.") from error
     finally:
         client.close(timeout=5)
