@@ -5,8 +5,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from helpers.errors import UserError
+
+if TYPE_CHECKING:
+    import argparse
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130  # exit codes, as shells know them
 
@@ -57,6 +61,13 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
         return code
 
     return wrapped
+
+
+def add_scheduler_option(parser: "argparse.ArgumentParser") -> None:
+    """Adds `--scheduler`, for `helpers.pool`; its default is Dask's own variable DASK_SCHEDULER_ADDRESS, else None."""
+    text = "run on a Dask cluster: tcp://HOST:PORT, tls://HOST:PORT or a scheduler file (DASK_SCHEDULER_ADDRESS)"
+    default = os.environ.get("DASK_SCHEDULER_ADDRESS") or None
+    parser.add_argument("--scheduler", metavar="ADDRESS", default=default, help=text)
 
 
 def _refusal(error: OSError) -> str:

@@ -4,7 +4,6 @@ A training always gets a Python process of its own with a fixed number of thread
 on where it ran. Dask is imported only where a scheduler is named.
 """
 
-import argparse
 import asyncio
 import contextlib
 import functools
@@ -40,13 +39,6 @@ GOES_ON = "the same command goes on from here"
 
 class Died(RuntimeError):
     """The process of a training ended without an answer."""
-
-
-def add_scheduler_option(parser: argparse.ArgumentParser) -> None:
-    """Adds `--scheduler`; its default is Dask's own variable DASK_SCHEDULER_ADDRESS, else None."""
-    text = "run on a Dask cluster: tcp://HOST:PORT, tls://HOST:PORT or a scheduler file (DASK_SCHEDULER_ADDRESS)"
-    default = os.environ.get("DASK_SCHEDULER_ADDRESS") or None
-    parser.add_argument("--scheduler", metavar="ADDRESS", default=default, help=text)
 
 
 def patience() -> float:

@@ -9,6 +9,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from helpers import paths, pool
+from helpers.console import add_scheduler_option
 from helpers.errors import UserError
 from helpers.evaluation.metrics import spread
 from helpers.files import atomic
@@ -32,7 +33,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         "--workers", type=at_least_1, default=os.cpu_count(), help="trainings at a time (default: cores)"
     )
     parser.add_argument("--threads", type=at_least_1, default=1, help="of each training (default: 1)")
-    pool.add_scheduler_option(parser)
+    add_scheduler_option(parser)
 
 
 def train_all(function: Callable, items: Iterable, args: argparse.Namespace, data: tuple = ()) -> Iterator[tuple]:

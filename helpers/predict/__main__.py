@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from helpers.console import checking, command
+from helpers.console import add_scheduler_option, checking, command
 from helpers.predict.results import COLUMNS, STATUSES, Record, Results, in_order, to_line
 
 
@@ -63,8 +63,6 @@ def main(argv: list[str] | None = None) -> int:
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line taken apart; argparse itself ends the program, with code 2, where it cannot be."""
-    from helpers.pool import add_scheduler_option
-
     parser = argparse.ArgumentParser(
         prog="digits",
         description="Read the handwritten digit in each picture, or say why not. A row per picture: "

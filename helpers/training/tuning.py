@@ -38,7 +38,7 @@ from sklearn.inspection import permutation_importance
 from threadpoolctl import threadpool_limits
 
 from helpers import data, paths, pool
-from helpers.console import checking, command
+from helpers.console import add_scheduler_option, checking, command
 from helpers.data import to_input
 from helpers.errors import UserError
 from helpers.files import write_json
@@ -429,7 +429,7 @@ def main(argv: list[str] | None = None) -> None:
         parser.add_argument(option, dest=name, type=type(value), default=value, help=text, metavar="X")
     parser.add_argument("--workers", type=int, default=1, help="trials at a time on this machine (1)")
     parser.add_argument("--threads", type=int, default=1, help="threads of each trial (1)")
-    pool.add_scheduler_option(parser)
+    add_scheduler_option(parser)
     parser.add_argument("--patience", metavar="SECONDS", help="end after so long without any worker of a cluster (60)")
     args = parser.parse_args(argv)
     lowest = {name: low for name, (_, *lows) in OPTIONS.items() for low in lows} | {"workers": 1, "threads": 1}
