@@ -4,19 +4,23 @@ Memory holds the names of all files, but the pixels of only one picture per proc
 helpers/predict/__main__.py. Explained in notebooks/06_custom_image_prediction.ipynb.
 """
 
-import faulthandler
 import functools
 import hashlib
 import itertools
+import math
 import os
+import pickle
+import queue
 import re
-import signal
+import subprocess
+import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -28,8 +32,6 @@ from helpers.predict.predictor import Predictor, Reading
 from helpers.predict.results import Record, printable
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
     from distributed import Client
 
 # Files in folders are looked at if they are named so. HEIC cannot be read yet; a row that says so beats silence.
@@ -41,12 +43,9 @@ FEW = 16  # so many files are read right here; other processes would take longer
 AHEAD = 4  # files that a process has waiting, so that it never idles
 CHUNK = 64  # files per task of a cluster: a task costs some milliseconds
 TIME_LIMIT = 300.0  # seconds after which reading a file is given up
-SLOW = 10.0  # seconds: more than the slowest picture took
 STARTS = 3  # processes in a row that may die before they are ready
+READY = "ready"
 DIED = f"The process that read it died twice, for lack of memory or because it took over {TIME_LIMIT / 60:g} minutes."
-
-# Every process has one core; and nothing that lies in the working directory is imported.
-SAFE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
 
 
 # Finding files ------------------------------------------------------------------------------------------------
@@ -184,27 +183,26 @@ def reader(
     """Yields a function that turns names of files into records, as they are finished.
 
     `count` files are expected: a few are read right here, in order, many by one process per core or, with
-    `scheduler`, by a Dask cluster. There, a file that kills its process or takes longer than `time_limit` seconds is
-    tried again; after the second time its record says so, and the others go on. Raises UserError if the model or the
-    cluster cannot be used, or if a strip of steps cannot be written.
+    `scheduler`, by the workers of a Dask cluster. There, a file that kills its process or takes longer than
+    `time_limit` seconds is tried again; after the second time its record says so, and the others go on. Raises
+    UserError if the model or the cluster cannot be used, or if a strip of steps cannot be written.
     """
     predictor = Predictor(model)
-    workers: list[Worker] = []
+    options = Options(model, line, steps, time_limit, predictor.network.sha256)
     if count <= FEW:
         yield lambda files: (read_file(predictor, file, line, steps) for file in files)
     elif scheduler:
         from helpers.pool import cluster
 
-        paths = {name: value and os.path.abspath(value) for name, value in (("model", model), ("steps", steps))}
-        options = {"folder": os.getcwd(), "line": line, "network": predictor.network.sha256, **paths}
         with cluster(scheduler) as client:
             yield functools.partial(_read_on_cluster, client, options)
     else:
+        workers = [Worker(options) for _ in range(min(cores(), count))]
         try:
-            yield functools.partial(_read_in_processes, workers, min(cores(), count), (model, line, steps), time_limit)
+            yield functools.partial(_read_in_processes, workers)
         finally:
             for worker in workers:
-                worker.stop()
+                worker.close()
 
 
 def cores() -> int:
@@ -212,181 +210,191 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@functools.cache
-def _predictor(model: str | None) -> Predictor:
-    """The one Predictor of a process that only reads; it has one core."""
-    cv2.setNumThreads(1)
-    return Predictor(model)
+class Options(NamedTuple):
+    """How a process is to read: arguments of `reader` and `read_file`, and the SHA-256 of the network."""
 
-
-# Each process has a pipe of its own: one that is killed, at whatever moment, leaves no lock held and no message half
-# written for the others. Pools with a shared queue cannot promise that (pebble's gave up after four kills).
+    model: str | None
+    line: bool
+    steps: str | None
+    time_limit: float
+    network: str | None
+    folder: str = ""
 
 
 class Worker:
-    """A process that answers names of files with records, in order."""
+    """A child process that reads files, and is replaced when it dies. It ends with this process.
 
-    def __init__(self, options: tuple):
-        """Starts the process; `options` are those of `_serve`."""
-        self._options, self._process = options, None
-        self.sent: deque[str] = deque()  # files that are not answered
-        self.deaths = 0  # of processes that were reading the first of them
-        self.start()
+    A plain child with two pipes of its own. A process that is killed, at whatever moment, so leaves no lock held and
+    no message half read for others, as in a pool with a shared queue (pebble's gave up after four kills); and it can
+    be the child of a Dask worker, as multiprocessing's cannot.
+    """
 
-    def start(self) -> None:
-        """Starts the process, or another one in place of a dead one, with the same files to read."""
-        import multiprocessing
+    def __init__(self, options: Options):
+        """The process is started by `read`."""
+        self._options, self._process, self._closed = options, None, False
 
-        self.stop()
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, *self._options), daemon=True)
-        with _inherited():
-            self._process.start()
-        theirs.close()  # so only the process holds that end, and its death is the end of the pipe
-        self.is_ready, files, self.sent = False, self.sent, deque()
-        for file in files:
-            self.send(file)
-
-    def send(self, file: str) -> None:
-        """Hands over a file. That the process is dead shows when it is to answer."""
-        if not self.sent:
-            self.since = time.monotonic()
-        self.sent.append(file)
-        with suppress(OSError):
-            self.pipe.send(file)
-
-    def receive(self) -> Record | None:
-        """The next record; None when the process has become ready. Raises UserError if it refuses, EOFError if dead."""
+    def read(self, files: Iterator[str]) -> Iterator[Record]:
+        """The records of files, in order. Raises UserError if the process refuses, or cannot start."""
+        sent: deque[str] = deque()
+        deaths = in_vain = 0  # of processes that were reading the first of `sent`; of those that were not ready
         try:
-            answer = self.pipe.recv()
-        except OSError as error:
-            raise EOFError from error
-        if isinstance(answer, UserError):
+            while not self._closed:
+                if not self._process:
+                    self._start(sent)
+                for file in itertools.islice(files, AHEAD - len(sent)):
+                    sent.append(file)
+                    self._send(file)
+                if not sent:
+                    return
+                answer = self._receive()
+                if isinstance(answer, UserError):
+                    raise answer
+                if isinstance(answer, dict):
+                    sent.popleft()
+                    deaths = 0
+                    yield answer
+                elif answer == READY:
+                    self._is_ready, in_vain = True, 0
+                else:
+                    deaths, in_vain = deaths + self._is_ready, in_vain + 1
+                    if in_vain > STARTS:
+                        raise UserError("Processes that read pictures die at once, perhaps for lack of memory.")
+                    if deaths == 2 and not self._closed:
+                        deaths = 0
+                        yield to_record(sent.popleft(), Reading("error", reason=DIED))
+                    self._stop()
+        finally:
+            if sent:  # its answers are not wanted any more
+                self._stop()
+
+    def close(self) -> None:
+        """Ends the process for good."""
+        self._closed = True
+        self._stop()
+
+    def _start(self, files: Iterable[str]) -> None:
+        """Starts the process with its options and files."""
+        safe = {  # one core; and nothing that lies in the working directory is imported
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")])),
+            "PYTHONSAFEPATH": "1",
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+        }
+        # Ctrl-C goes to a whole group of processes: only this one is to hear of it.
+        group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if os.name == "nt" else {"process_group": 0}
+        code = [sys.executable, "-c", "from helpers.predict import batch; batch.serve()"]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self._process = subprocess.Popen(code, env=os.environ | safe, **pipes, **group)
+        self._is_ready = False
+        for value in (self._options, *files):
+            self._send(value)
+
+    def _send(self, value: object) -> None:
+        with suppress(OSError):  # that the process is dead shows when it does not answer
+            pickle.dump(value, self._process.stdin)
+            self._process.stdin.flush()
+
+    def _receive(self) -> object:
+        """The next answer of `serve`; None if the process is dead."""
+        with suppress(EOFError, OSError, ValueError, pickle.UnpicklingError):
+            return pickle.load(self._process.stdout)
+
+    def _stop(self) -> None:
+        process, self._process = self._process, None
+        if process:
+            process.kill()
+            with suppress(OSError):
+                process.stdin.close()
+            with suppress(subprocess.TimeoutExpired):  # a dead network drive may hold it
+                process.wait(1)
+
+
+def serve() -> None:
+    """What the child of a `Worker` runs: takes Options, then names of files; answers READY, then with records."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not come between the answers
+    cv2.setNumThreads(1)
+    options: Options = pickle.load(sys.stdin.buffer)
+    since = [math.inf]  # when the file was begun that is being read
+    threading.Thread(target=_watch, args=(since, options.time_limit), daemon=True).start()
+
+    def answer(value: object) -> None:
+        pickle.dump(value, answers)
+        answers.flush()
+
+    with suppress(EOFError, BrokenPipeError):  # the parent has finished, or was killed
+        try:
+            predictor = Predictor(options.model)
+            if predictor.network.sha256 != options.network:
+                raise UserError("A worker has another model than this command: use the same checkout on all machines.")
+            answer(READY)
+            while True:
+                file = pickle.load(sys.stdin.buffer)
+                since[0] = time.monotonic()
+                answer(read_file(predictor, file, options.line, options.steps, options.folder))
+                since[0] = math.inf
+        except UserError as error:
+            answer(error)
+
+
+def _watch(since: list[float], time_limit: float) -> None:
+    """Ends this process when a file takes too long: nothing else ends a decoder that hangs."""
+    while time.monotonic() - since[0] < time_limit:
+        time.sleep(min(1, time_limit))
+    os._exit(1)
+
+
+def _read_in_processes(workers: list[Worker], files: Iterable[str]) -> Iterator[Record]:
+    """The records of files by several processes, each with a thread that keeps it busy."""
+    waiting, answers = iter(list(files)), queue.Queue(AHEAD * len(workers))
+
+    def work(worker: Worker) -> None:
+        try:
+            for record in worker.read(waiting):
+                answers.put(record)
+            answers.put(None)
+        except BaseException as error:  # whatever it is, the thread that waits for records has to hear of it
+            answers.put(error)
+
+    for worker in workers:
+        threading.Thread(target=work, args=(worker,), daemon=True).start()
+    busy = len(workers)
+    while busy:
+        answer = answers.get()
+        if isinstance(answer, BaseException):
             raise answer
-        self.is_ready, self.since = True, time.monotonic()
-        if answer:
-            self.sent.popleft()
-            self.deaths = 0
-        return answer
-
-    def stop(self) -> None:
-        """Ends the process."""
-        if self._process:
-            self._process.kill()
-            self._process.join(1)  # not for ever: a dead network drive may hold it
-            self.pipe.close()
-
-
-@contextmanager
-def _inherited() -> Iterator[None]:
-    """What a process that is started meanwhile inherits: SAFE, and no Ctrl-C, which is for its parent alone."""
-    before = {name: os.environ.get(name) for name in SAFE}
-    os.environ.update(SAFE)
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if os.name != "nt" else None
-    try:
-        yield
-    finally:
-        if mask is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
-def _serve(pipe: "Connection", model: str | None, line: bool, steps: str | None) -> None:
-    """What a `Worker` runs: sends None when it is ready, then a record for each name of a file."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Windows it cannot be blocked
-    with suppress(OSError):
-        os.dup2(2, 1)  # what a library prints must not come between the rows
-    try:
-        predictor = _predictor(model)
-        pipe.send(None)
-        while True:
-            pipe.send(read_file(predictor, pipe.recv(), line, steps))
-    except UserError as error:
-        pipe.send(error)
-    except (EOFError, OSError):  # the parent has finished, or was killed
-        pass
-
-
-def _read_in_processes(
-    workers: list[Worker], count: int, options: tuple, time_limit: float, files: Iterable[str]
-) -> Iterator[Record]:
-    """The records of files by `count` processes, which are added to `workers`."""
-    from multiprocessing.connection import wait
-
-    files, in_vain = iter(files), 0
-    workers += [Worker(options) for _ in range(count)]
-    while True:
-        for worker in workers:
-            for file in itertools.islice(files, AHEAD - len(worker.sent)):
-                worker.send(file)
-        busy = {worker.pipe: worker for worker in workers if worker.sent}
-        if not busy:
-            return
-        ready = wait(busy, timeout=1)
-        for pipe, worker in busy.items():
-            if pipe not in ready:
-                if time.monotonic() - worker.since < time_limit:
-                    continue
-                worker.stop()
-            try:
-                if record := worker.receive():
-                    yield record
-                in_vain = 0
-            except EOFError:
-                in_vain = 0 if worker.is_ready else in_vain + 1
-                if in_vain == STARTS:
-                    raise UserError("Processes that read pictures die at once, perhaps for lack of memory.") from None
-                worker.deaths += worker.is_ready
-                if worker.deaths == 2:
-                    worker.deaths = 0
-                    yield to_record(worker.sent.popleft(), Reading("error", reason=DIED))
-                worker.start()
+        if answer is None:
+            busy -= 1
+        else:
+            yield answer
 
 
 # A Dask cluster -----------------------------------------------------------------------------------------------
 
 
-def _read_on_cluster(client: "Client", options: dict, files: Iterable[str]) -> Iterator[Record]:
-    """The records of files in chunks. Files of a chunk that keeps killing its workers are read one by one."""
+def _read_on_cluster(client: "Client", options: Options, files: Iterable[str]) -> Iterator[Record]:
+    """The records of files, in chunks."""
     from helpers.pool import stream
 
-    files, again = iter(files), deque()
-
-    def chunks() -> Iterator[tuple[str, ...] | None]:
-        """Chunks of files, then the files of failed chunks; None while those under way may fail."""
-        while True:
-            yield tuple(itertools.islice(files, CHUNK)) or (again and (again.popleft(),)) or None
-
-    for chunk, future in stream(client, functools.partial(read_chunk, **options), chunks()):
+    absolute = {name: os.path.abspath(path) for name in ("model", "steps") if (path := getattr(options, name))}
+    options, files = options._replace(folder=os.getcwd(), **absolute), iter(files)
+    task = functools.partial(read_chunk, options=options)
+    for chunk, future in stream(client, task, iter(lambda: tuple(itertools.islice(files, CHUNK)), ())):
         error = future.exception()
-        if error is None:
-            yield from future.result()
-        elif isinstance(error, UserError):
+        if isinstance(error, UserError):
             raise error
-        elif len(chunk) > 1:
-            again += chunk
-        else:
-            yield to_record(chunk[0], Reading("error", reason=DIED))
+        reason = f"The machines that were to read it went away ({type(error).__name__})."
+        yield from (to_record(f, Reading("error", reason=reason)) for f in chunk) if error else future.result()
 
 
-def read_chunk(
-    files: tuple[str, ...], folder: str, model: str | None, network: str, line: bool, steps: str | None
-) -> list[Record]:
-    """A task of a cluster: the records of some files, whose names start in `folder`.
-
-    Raises UserError if this machine does not see the folder, or if its model is not that of the SHA-256 `network`.
-    """
-    predictor = _predictor(model)
-    if predictor.network.sha256 != network:
-        raise UserError("A worker has another model than this command: use the same checkout on all machines.")
-    if not os.path.isdir(os.path.dirname(os.path.join(folder, files[0]))):
+def read_chunk(files: tuple[str, ...], options: Options) -> list[Record]:
+    """A task of a cluster: the records of some files. Raises UserError if they are out of sight, as `Worker.read`."""
+    if not os.path.isdir(os.path.dirname(os.path.join(options.folder, files[0]))):
         raise UserError(f"A worker does not see the folder of {printable(files[0])}: share it, at the same path.")
-    # Nothing else ends a decoder that hangs; the process is replaced, and the files are tried again.
-    with open(os.devnull, "w") as nowhere:
-        faulthandler.dump_traceback_later(TIME_LIMIT + SLOW * len(files), exit=True, file=nowhere)
-        try:
-            return [read_file(predictor, file, line, steps, folder) for file in files]
-        finally:
-            faulthandler.cancel_dump_traceback_later()
+    return list(_kept_worker(options, threading.get_ident()).read(iter(files)))
+
+
+@functools.cache
+def _kept_worker(options: Options, thread: int) -> Worker:
+    """The child of one thread of a Dask worker, for all its tasks."""
+    return Worker(options)

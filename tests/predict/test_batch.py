@@ -6,6 +6,7 @@ import random
 import struct
 import time
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -167,8 +168,12 @@ def test_a_bad_place_for_steps(model, tmp_path, capsys):
 
 
 def workers():
-    """The processes that read; not multiprocessing's resource tracker, which ends with its parent."""
-    return [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+    """The processes that read."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            found += [child] if "batch.serve" in " ".join(child.cmdline()) else []
+    return found
 
 
 def test_killed_workers_lose_nothing(pictures, model):
@@ -185,7 +190,7 @@ def test_killed_workers_lose_nothing(pictures, model):
     assert kills == len(files) // 20
     assert sorted(record["file"] for record in records) == sorted(files)
     given_up = [record["reason"] for record in records if record["status"] != "ok"]
-    assert given_up in ([], [batch.DIED])
+    assert len(given_up) <= 3 and set(given_up) <= {batch.DIED}
     assert not workers()
 
 
@@ -249,8 +254,7 @@ def test_workers_that_cannot_start_are_told_about(pictures, tmp_path, capsys):
 
 @pytest.fixture(scope="module")
 def scheduler(tmp_path_factory):
-    """A cluster of two processes; a file named deadly.png kills the one that opens it."""
-    import dask
+    """A cluster of two processes; a file named deadly.png kills the process that opens it."""
     from distributed import LocalCluster
 
     folder = tmp_path_factory.mktemp("hook")
@@ -262,9 +266,8 @@ def scheduler(tmp_path_factory):
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(paths.ROOT), str(folder)])
     try:
-        with dask.config.set({"distributed.scheduler.allowed-failures": 1}):  # not three: restarts take seconds
-            with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=60) as cluster:
-                yield cluster.scheduler_address
+        with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=60) as cluster:
+            yield cluster.scheduler_address
     finally:
         os.environ.pop("PYTHONPATH") if before is None else os.environ.update(PYTHONPATH=before)
 
@@ -273,8 +276,9 @@ def same(record):
     return {name: value for name, value in record.items() if name != "seconds"}
 
 
-def test_a_cluster_reads_as_this_machine_does(pictures, model, scheduler, predictor, tmp_path, monkeypatch):
-    """A deadly file among them, a worker killed meanwhile, and relative names."""
+@pytest.mark.parametrize("victim", ["reader", "worker"])
+def test_a_cluster_reads_as_this_machine_does(pictures, model, scheduler, predictor, tmp_path, monkeypatch, victim):
+    """A deadly file among them, a process killed meanwhile, and relative names."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "deadly.png").write_bytes(encode(seven()))
     files = [os.path.relpath(file) for file in batch.find_pictures([str(pictures)])[0]]
@@ -285,8 +289,8 @@ def test_a_cluster_reads_as_this_machine_does(pictures, model, scheduler, predic
             assert record["file"] not in records
             records[record["file"]] = same(record)
             if len(records) == 10:
-                by_age = sorted((p for p in psutil.Process().children(recursive=True)), key=lambda p: p.create_time())
-                next(p for p in by_age[::-1] if "spawn_main" in " ".join(p.cmdline())).kill()
+                process = workers()[0]
+                (process if victim == "reader" else process.parent()).kill()
     assert set(records) == set(files)
     assert records.pop("deadly.png")["reason"] == batch.DIED
     assert records == {file: same(batch.read_file(predictor, file)) for file in files if file != "deadly.png"}
