@@ -27,7 +27,7 @@ import numpy as np
 
 from helpers.console import quiet_stderr
 from helpers.errors import UserError
-from helpers.files import atomic
+from helpers.files import PARTIAL, atomic
 from helpers.predict.predictor import Predictor, Reading
 from helpers.predict.results import Record, printable
 
@@ -307,6 +307,9 @@ class Worker:
                 process.stdin.close()
             with suppress(subprocess.TimeoutExpired):  # a dead network drive may hold it
                 process.wait(1)
+            if self._options.steps:
+                for partial in Path(self._options.steps).glob(f"{PARTIAL}{process.pid}-*"):
+                    partial.unlink(missing_ok=True)
 
 
 def serve() -> None:
