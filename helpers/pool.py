@@ -62,7 +62,9 @@ def cluster(scheduler: str) -> Iterator["Client"]:
     try:
         from distributed import Client, Security
         from distributed.comm import CommClosedError, connect
-
+    except ImportError as error:
+        raise UserError("--scheduler needs Dask: install it with 'pip install distributed'.") from error
+    try:
         for name in ("distributed", "distributed.client"):  # what they would print arrives here as an exception
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         file = Path(scheduler)

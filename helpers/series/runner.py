@@ -91,14 +91,19 @@ class Notebook:
         """What decides whether it is up to date. What it made counts too: altered by hand, it is made again."""
         own = {name: values.get(name, default) for name, default in self.defaults.items()}
         named = [data.find(own[name]) for name in ("DATASET", "IMAGE", "OTHER_DIGITS") if own.get(name)]
-        files = [*filter(None, named), *(file for need in self.needs for file in needed(need, folder))]
-        files += [folder / file for file in (*self.makes, f"executed/{self.name}.ipynb", f"html/{self.name}.html")]
+        read = [*filter(None, named), *(file for need in self.needs for file in needed(need, folder))]
+        made = [folder / file for file in (*self.makes, f"executed/{self.name}.ipynb", f"html/{self.name}.html")]
         return {
             "code": self.code(),
             "parameters": own,
             "packages": environment()["packages"],
-            "files": {paths.display(file): sha256(file) if file.is_file() else None for file in files},
+            "inputs": _digests(read),
+            "made": _digests(made),
         }
+
+
+def _digests(files: list[Path]) -> dict[str, str | None]:
+    return {paths.display(file): sha256(file) if file.is_file() else None for file in files}
 
 
 def notebooks() -> dict[str, Notebook]:
@@ -205,8 +210,8 @@ def execute(notebook: Notebook, run: str, values: dict[str, object]) -> float:
 def run_one(notebook: Notebook, run: str, values: dict[str, object], force: bool) -> float | None:
     """Brings one notebook up to date; returns its seconds, or None if nothing had changed."""
     folder = paths.outputs() / run
-    record = _recorded(folder)
-    if not force and record.get(notebook.name) == notebook.state(folder, values):
+    record, before = _recorded(folder), notebook.state(folder, values)
+    if not force and record.get(notebook.name) == before:
         return None
     record.pop(notebook.name, None)
     write_json(folder / RECORD, record)  # now, not at the end: a killed run must not leave the old entry standing
@@ -214,7 +219,9 @@ def run_one(notebook: Notebook, run: str, values: dict[str, object], force: bool
     seconds = execute(notebook, run, values)
     if missing := [file for file in notebook.makes if not (folder / file).exists()]:
         raise UserError(f"{notebook.name} ended without making {', '.join(missing)}, which its second cell promises.")
-    write_json(folder / RECORD, record | {notebook.name: notebook.state(folder, values)})
+    # What is edited while it runs was not what it ran with.
+    state = before | {"made": notebook.state(folder, values)["made"]}
+    write_json(folder / RECORD, record | {notebook.name: state})
     return seconds
 
 
