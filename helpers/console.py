@@ -2,7 +2,9 @@
 
 import functools
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -61,6 +63,22 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
         return code
 
     return wrapped
+
+
+@contextmanager
+def interrupted_after() -> Iterator[None]:
+    """Ctrl-C waits until the imports inside have ended: OpenCV, for one, makes "install numpy" of one in the middle."""
+    if threading.current_thread() is not threading.main_thread():  # where Python delivers no signals
+        yield
+        return
+    seen = []
+    before = signal.signal(signal.SIGINT, lambda *_: seen.append(True))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if seen:
+        raise KeyboardInterrupt
 
 
 def add_scheduler_option(parser: "argparse.ArgumentParser") -> None:

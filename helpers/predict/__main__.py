@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from helpers.console import add_scheduler_option, checking, command
+from helpers.console import add_scheduler_option, checking, command, interrupted_after
 from helpers.predict.results import COLUMNS, STATUSES, Record, Results, in_order, to_line
 
 
@@ -19,7 +19,8 @@ from helpers.predict.results import COLUMNS, STATUSES, Record, Results, in_order
 def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit code: 0 all read, 1 an error in some file, 2 wrong usage, 130 interrupted."""
     args = _arguments(argv)
-    from helpers.predict import batch  # not above: it takes most of the start, and Ctrl-C would give a traceback
+    with interrupted_after():
+        from helpers.predict import batch  # not above: it takes most of the start
 
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a character shows another
