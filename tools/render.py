@@ -19,9 +19,11 @@ from helpers.console import command
 from helpers.errors import UserError
 from helpers.evaluation.metrics import spread
 from helpers.files import atomic, read_json
+from helpers.notebook.run import UNTRUE
 from helpers.series import runner
 from tools.address import TEMPLATES, write_block, write_notebook
 
+FOLDED = ("bootstrap", "book-keeping", "nbval-check-output", "solution")
 KEPT_CELL_METADATA = ("tags", "slideshow", "jupyter")
 PICTURE = "figures/06_answers.png"  # the one that opens the README
 MADE = ("digits", "accuracy", "robustness", "custom_images", "lines", "speed", "manifest")  # in outputs/reference/
@@ -43,6 +45,12 @@ def fingerprint(nb: nbformat.NotebookNode) -> str:
     return hashlib.sha256(json.dumps(cells, sort_keys=True).encode()).hexdigest()
 
 
+def exercise(source: str) -> str | None:
+    """The number of the exercise that a cell checks."""
+    found = re.search(r'^exercises\.check\("(\d\d\.\d+)"', source, re.MULTILINE)
+    return found and found[1]
+
+
 def starter(solution: str) -> str:
     """The exercise cell that belongs to a solution cell.
 
@@ -60,13 +68,14 @@ def starter(solution: str) -> str:
 def normalise(nb: nbformat.NotebookNode, number: str) -> None:
     """Brings a notebook's source into its standard form, in place.
 
-    Cell ids by position, slide types by heading, and each exercise cell made anew from its solution.
+    Cell ids by position, slide types by heading, machinery folded, and each exercise made anew from its solution.
     """
+    solutions = {exercise(cell.source): cell.source for cell in nb.cells if has(cell, "solution")}
     for index, cell in enumerate(nb.cells):
         cell.id = f"{number}-{index:03d}"
         if has(cell, "exercise"):
-            cell.source = starter(nb.cells[index + 1].source)
-        if has(cell, "solution"):
+            cell.source = starter(solutions[exercise(cell.source)])
+        if has(cell, *FOLDED):
             cell.metadata["jupyter"] = {"source_hidden": True}
         cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in KEPT_CELL_METADATA})
         cell.metadata["slideshow"] = {"slide_type": _slide_type(cell)}
@@ -74,7 +83,7 @@ def normalise(nb: nbformat.NotebookNode, number: str) -> None:
 
 def _slide_type(cell: nbformat.NotebookNode) -> str:
     """Headings start slides; what only machines read, and exercises, stay off them."""
-    if has(cell, "bootstrap", "parameters", "exercise", "solution"):
+    if has(cell, "parameters", "exercise", *FOLDED):
         return "skip"
     if cell.cell_type == "markdown" and re.match(r"##? ", cell.source):
         return "slide"
@@ -92,6 +101,8 @@ def take_outputs(source: Path, executed: Path) -> nbformat.NotebookNode:
         if result.execution_count is None:
             raise UserError(f"{paths.display(executed)} is only partly run: run the series again.")
         cell.outputs = result.outputs
+        if untrue := [output.text for output in cell.outputs if UNTRUE in output.get("text", "")]:
+            raise UserError(f"The text of {source.stem} says what its run did not find. {untrue[0].strip()}")
     for count, cell in enumerate((cell for cell in nb.cells if cell.cell_type == "code"), 1):
         cell.execution_count = count
         for output in cell.outputs:

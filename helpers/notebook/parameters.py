@@ -4,12 +4,15 @@ A notebook's `parameters` cell chooses among these names and sets its defaults. 
 value comes from the runner, from papermill or from a reader's hand.
 """
 
+import ast
 import difflib
+import json
 import math
 import re
 import reprlib
 from dataclasses import dataclass
 
+from helpers import paths
 from helpers.errors import UserError
 
 # Shows a refused value in a sentence: a file of half a kilobyte can hold lists in lists whose repr never ends.
@@ -46,8 +49,8 @@ RULES = {
     "SHIFT": Rule(float, 0.0, 0.5),
     "ZOOM": Rule(float, 0.0, 0.9),
     "NOISE": Rule(float, 0.0, 1.0),
-    "ABLATION_SIZE": Rule(int, 100),
-    "ABLATION_EPOCHS": Rule(int, 1),
+    "EXPERIMENT_SIZE": Rule(int, 100),
+    "EXPERIMENT_EPOCHS": Rule(int, 1),
     "EMBEDDING_SIZE": Rule(int, 100),
     "CLASSICAL_TRAIN_SIZE": Rule(int, 100),
     "CORRUPTED_SIZE": Rule(int, 100),
@@ -103,3 +106,15 @@ def parse(name: str, text: str) -> object:
         return kind(text)
     except ValueError:
         return text
+
+
+def defaults(notebook: str) -> dict[str, object]:
+    """The values in the parameters cell of notebooks/, RUN left out; none if the file is not there, or is edited."""
+    try:
+        cells = json.loads((paths.NOTEBOOKS / f"{notebook}.ipynb").read_text("utf-8"))["cells"]
+        [cell] = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+        lines = [line for line in ast.parse("".join(cell["source"])).body if isinstance(line, ast.Assign)]
+        values = {line.targets[0].id: ast.literal_eval(line.value) for line in lines}
+    except (OSError, ValueError, KeyError, SyntaxError, AttributeError):
+        return {}
+    return {name: value for name, value in values.items() if name != "RUN"}

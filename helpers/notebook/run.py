@@ -29,6 +29,8 @@ PACKAGES = (
     "pandas",
 )
 
+UNTRUE = "Not in this run:"
+
 
 def makers(file: str) -> list[str]:
     """The notebooks whose second cell lists `file` under Makes, such as ["03_baseline_cnn"]."""
@@ -129,6 +131,18 @@ class Run:
     def load_metrics(self, notebook: str) -> dict:
         """Reads the metrics of another notebook of this run; raises UserError as `load_json` does."""
         return self.load_json(f"metrics/{notebook}.json")
+
+    def claims(self, statements: dict[str, bool]) -> None:
+        """Prints which statements of the text, written for the default run, hold in this one: sentence → whether it does.
+
+        `make render` refuses a notebook whose text says what its run did not find.
+        """
+        false = [statement for statement, holds in statements.items() if not holds]
+        if not false:
+            print(f"All {len(statements)} statements of the text that were checked hold in this run.")
+            return
+        print(f"{len(statements) - len(false)} of {len(statements)} statements of the text hold in this run. {UNTRUE}")
+        print(*(f"- {statement}" for statement in false), sep="\n")
 
     def finish(self, **metrics: float) -> None:
         """Writes metrics/NN_name.json and this notebook's part of manifest.json. Call it once, at the end.

@@ -5,7 +5,7 @@ import random
 import numpy as np
 
 from helpers.console import quiet_stderr
-from helpers.notebook import parameters, plots
+from helpers.notebook import exercises, parameters, plots
 from helpers.notebook.run import Run
 
 
@@ -27,7 +27,11 @@ def setup(name: str, namespace: dict[str, object], keras: bool = True) -> Run:
     """
     values = parameters.check(parameters.from_namespace(namespace), name)
     namespace.update(values)
+    exercises.variables = namespace
     run = Run(name, values["RUN"], values)
+    defaults = parameters.defaults(name)
+    if changed := [f"{key} = {value!r}" for key, value in values.items() if value != defaults.get(key, value)]:
+        print(f"The text speaks of the default run; this one has {', '.join(changed)}.")
     plots.set_style()
     random.seed(values["SEED"])
     np.random.seed(values["SEED"])

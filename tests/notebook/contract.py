@@ -23,12 +23,15 @@ from tools import address, render
 
 PROJECT = address.project()
 
-TAGS = {"bootstrap", "parameters", "nbval-check-output", "pad", "exercise", "solution"}
-LEVELS = ["easy", "medium", "hard"]
-MAX_BYTES = 1_000_000
+TAGS = {"bootstrap", "parameters", "nbval-check-output", "book-keeping", "pad", "exercise", "solution"}
+LEVELS = "(easy|medium|hard|in words)"
+EXERCISES = (3, 6)  # per notebook
+MAX_BYTES = 2_000_000  # figures are kept at twice the page's resolution
+MAX_WIDTH = 100  # characters of a line of code; a page cuts off what is longer
+MACHINERY = 0.15  # of a notebook's lines of code, at most
 MAX_LINES = 25
 MEDIAN_LINES = 6
-WORDS_A_LINE = (8, 15)  # prose to code
+WORDS_A_LINE = (9, 16)  # prose to code
 TOLERANCE = 0.5  # words a line: counting words in formulas and tables is no exact science
 HEADING_WORDS = 8
 ALT_WORDS = 5
@@ -55,7 +58,8 @@ class Book:
         self.code = [cell for cell in nb.cells if cell.cell_type == "code"]
         self.prose = [cell for cell in nb.cells if cell.cell_type == "markdown"]
         # What a reader works through: not the technical cells, nor exercises and their solutions.
-        self.body = [cell for cell in self.code if not tags(cell) & (TAGS - {"nbval-check-output", "pad"})]
+        self.body = [cell for cell in self.code if not tags(cell) & (TAGS - {"pad"})]
+        self.text = "\n".join(cell.source for cell in self.prose)
         self.goals = nb.cells[1].source if len(nb.cells) > 1 else ""
         self.ids = [cell.get("id") for cell in nb.cells]  # now: nbformat replaces doubles when it validates
 
@@ -227,7 +231,11 @@ def short_cells(book: Book) -> Iterator[str]:
     for cell in book.code:
         if lines(cell.source) > MAX_LINES:
             yield f"a cell has {lines(cell.source)} lines, more than {MAX_LINES}: {cell.source[:40]!r}"
-    counts = [lines(cell.source) for cell in book.code if not tags(cell) & {"bootstrap", "parameters"}]
+        if long := [
+            line for line in cell.source.split("\n") if len(line) > MAX_WIDTH and "bootstrap" not in tags(cell)
+        ]:
+            yield f"a line of code has {len(long[0])} characters, more than {MAX_WIDTH}: {long[0][:40]!r}"
+    counts = [lines(cell.source) for cell in book.body]
     median = statistics.median(counts or [0])
     if median > MEDIAN_LINES:
         yield f"the median cell has {median:g} lines, more than {MEDIAN_LINES}"
@@ -293,42 +301,77 @@ def checked(book: Book) -> Iterator[str]:
 
 @rule
 def practice(book: Book) -> Iterator[str]:
-    """Two or three graded exercises, each a starter made from its solution, and a folded solution that is right."""
-    starters, solutions = book.tagged("exercise"), book.tagged("solution")
-    wanted = [f"### Exercise {n} ({level})" for n, level in enumerate(LEVELS, 1)]
-    found = re.findall(r"^### Exercise.*", "\n".join(cell.source for cell in book.prose), re.MULTILINE)
-    if not 2 <= len(starters) == len(solutions) == len(found) <= 3 or found != wanted[: len(found)]:
-        yield f"two or three exercises are headed {', '.join(wanted)}, each with a starter and a solution"
-    if not any(re.search(r"^## Exercises$", cell.source, re.MULTILINE) for cell in book.prose):
-        yield "the exercises stand under ## Exercises"
-    for starter, solution in zip(starters, solutions, strict=False):
-        behind = book.cells[book.cells.index(starter) + 1]
-        if behind is not solution or starter.source != render.starter(solution.source):
-            yield f"the starter is not what its solution gives: {starter.source[:40]!r}"
-        if "Exercise: not answered yet" not in "".join(texts(starter)):
-            yield f"the starter does not say that it is not answered yet: {starter.source[:40]!r}"
-        if "Exercise: correct" not in "".join(texts(solution)):
-            yield f"the solution is not printed as correct: {solution.source[:40]!r}"
-        if not solution.metadata.get("jupyter", {}).get("source_hidden"):
-            yield f"the solution is not folded: {solution.source[:40]!r}"
+    """Graded exercises where they belong, each a starter made from its solution; solutions at the end, folded, right."""
+    number = book.name[:2]
+    starters = {render.exercise(cell.source): cell for cell in book.tagged("exercise")}
+    solutions = {render.exercise(cell.source): cell for cell in book.tagged("solution")}
+    found = re.findall(rf"^### Exercise ({number}\.\d+) \({LEVELS}\)$", book.text, re.MULTILINE)
+    wanted = [f"{number}.{n}" for n in range(1, len(found) + 1)]
+    if [name for name, _ in found] != wanted or not EXERCISES[0] <= len(found) <= EXERCISES[1]:
+        yield f"{EXERCISES[0]} to {EXERCISES[1]} exercises are headed ### Exercise {number}.N {LEVELS}"
+    if not {"in words"} < {level for _, level in found}:
+        yield "one exercise at least is to be answered in words, others by doing"
+    if list(starters) != wanted or list(solutions) != wanted:
+        yield f"exercises {', '.join(wanted)} each have one cell tagged exercise and one tagged solution, in order"
+        return
+    heading = [cell for cell in book.prose if re.search(r"^## Solutions$", cell.source, re.MULTILINE)]
+    end = book.cells.index(heading[0]) if len(heading) == 1 else 0
+    if not all(book.cells.index(starters[name]) < end < book.cells.index(solutions[name]) for name in wanted):
+        yield "solutions stand under ## Solutions, behind all exercises"
+    for name in wanted:
+        if starters[name].source != render.starter(solutions[name].source):
+            yield f"the starter of {name} is not what its solution gives"
+        if f"Exercise {name}: not answered yet" not in "".join(texts(starters[name])):
+            yield f"the starter of {name} does not say that it is not answered yet"
+        if f"Exercise {name}: correct" not in "".join(texts(solutions[name])):
+            yield f"the solution of {name} is not printed as correct"
+
+
+@rule
+def folded(book: Book) -> Iterator[str]:
+    """What a reader would skip is folded, and little: at most 15 % of the code."""
+    for cell in book.tagged("bootstrap") + book.tagged("book-keeping") + book.tagged("solution"):
+        if not cell.metadata.get("jupyter", {}).get("source_hidden"):
+            yield f"the cell is not folded: {cell.source[:40]!r}"
+    # Without the bootstrap cell, which is the same everywhere and grows when the project gets an address.
+    technical = [cell for cell in book.code if tags(cell) & {"book-keeping", "nbval-check-output"}]
+    all_lines = sum(lines(cell.source) for cell in book.code if not tags(cell) & {"exercise", "bootstrap"})
+    share = sum(lines(cell.source) for cell in technical) / max(all_lines, 1)
+    if share > MACHINERY:
+        yield f"{share:.0%} of the code is machinery, more than {MACHINERY:.0%}"
 
 
 @rule
 def recap(book: Book) -> Iterator[str]:
-    """The last cell: the goals again, what was written, the neighbours."""
+    """The last cell: what was learnt and found, terms, reading, what was written, the neighbours."""
     last = book.cells[-1].source
     if book.cells[-1].cell_type != "markdown" or not last.startswith("## Recap\n"):
         yield "the last cell is ## Recap"
         return
-    if items(last) != items(book.goals):
-        yield "the recap repeats the goals of the second cell word for word"
-    if unnamed := [file for file in declared(book.goals, "Makes") if f"`{file}`" not in last]:
+    parts = dict(re.findall(r"^\*\*(Found|Terms|Read on|Written)\*\*(.*?)(?=^\*\*|\Z)", last, re.MULTILINE | re.DOTALL))
+    if list(parts) != ["Found", "Terms", "Read on", "Written"]:
+        yield "the recap has **Found**, **Terms**, **Read on** and **Written**, in this order"
+        return
+    if len(found := items(parts["Found"])) < 3 or not any(re.search(r"\d", item) for item in found):
+        yield "the recap lists under Found three findings or more, with numbers"
+    for term in re.findall(r"\[([^\]]+)\]\(glossary\.md#([\w-]*)\)", parts["Terms"]) or [("", "")]:
+        if term[1] not in anchors(paths.NOTEBOOKS / "glossary.md"):
+            yield f"the term {term[0]!r} links to no heading of glossary.md"
+    if not items(parts["Read on"]):
+        yield "the recap lists further reading"
+    if unnamed := [file for file in declared(book.goals, "Makes") if f"`{file}`" not in parts["Written"]]:
         yield f"the recap does not name {', '.join(unnamed)}"
     here = book.names.index(book.name)
     before, after = book.names[max(here - 1, 0) : here], book.names[here + 1 : here + 2]
     wanted = [f"{name}.ipynb" for name in before + after]
-    if re.findall(r"\]\((\d\d_\w+\.ipynb)\)", last) != wanted:
+    if re.findall(r"\]\((\d\d_\w+\.ipynb)\)", parts["Written"]) != wanted:
         yield f"the recap links to the notebooks before and after: {', '.join(wanted)}"
+
+
+def anchors(file) -> set[str]:
+    """The anchors of a Markdown file's headings, as GitHub and Jupyter make them."""
+    headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8") if file.exists() else "", re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 # --- the state in which it is kept

@@ -29,7 +29,7 @@ def test_series_keeps_to_the_contract():
 
 def test_all_are_there():
     names = "01_exploration 02_preprocessing 03_baseline_cnn 04_tuning 05_evaluation 06_custom_image_prediction"
-    assert NAMES == [*names.split(), "07_faster_and_better"]
+    assert NAMES == [*names.split(), "07_faster_and_better", "08_robustness"]
 
 
 # --- a notebook that keeps to it, to be broken in one way at a time
@@ -39,7 +39,8 @@ GOALS = "- count the things that are there;\n- draw them as a picture;\n- tell w
 WORDS = "Ten words about what the next few lines will do. "
 SOLUTION = """\
 count = 2 + 1  # solution
-exercises.check(count, lambda n: n == 3, hint="Count.")"""
+exercises.check("02.%d", count)"""
+FOUND = "- 3 things stand there;\n- two of them are round;\n- none is square."
 
 
 def code(source, *tags, printed=None, picture=None):
@@ -54,13 +55,16 @@ def code(source, *tags, printed=None, picture=None):
 
 
 def exercise(number, level):
-    solution = code(SOLUTION, "solution", printed="Exercise: correct\n")
-    solution.metadata["jupyter"] = {"source_hidden": True}
+    """The text of an exercise and its starter."""
     return [
-        nbformat.v4.new_markdown_cell(f"### Exercise {number} ({level})\n\nHow many things are there?"),
-        code(render.starter(SOLUTION), "exercise", printed="Exercise: not answered yet\n"),
-        solution,
+        nbformat.v4.new_markdown_cell(f"### Exercise 02.{number} ({level})\n\nHow many things are there?"),
+        code(render.starter(SOLUTION % number), "exercise", printed=f"Exercise 02.{number}: not answered yet\n"),
     ]
+
+
+def solution(number):
+    """The cell that solves it."""
+    return code(SOLUTION % number, "solution", printed=f"Exercise 02.{number}: correct. 1 of 3 solved.\n")
 
 
 def stamp(nb):
@@ -87,18 +91,26 @@ def sample():
         text("## Draw the things\n\n" + 3 * WORDS),
         code("draw(3)", picture="Three things in a row, drawn as circles."),
         text("Three circles stand in a row, one for each."),
-        code("print('three:', count('abc') == 3)", "nbval-check-output", printed="three: True\n"),
-        code("run.finish(images=3)", printed=f"Wrote metrics/{NAME}.json with 1 metrics.\n"),
-        text("## Exercises"),
         *exercise(1, "easy"),
-        *exercise(2, "medium"),
+        *exercise(2, "hard"),
+        *exercise(3, "in words"),
+        text("## Fill the table\n\n" + 60 * WORDS),
+        code("more = [\n" + 23 * "    1,\n" + "]"),
+        code("still_more = [\n" + 23 * "    1,\n" + "]"),
+        text("## Solutions"),
+        *(solution(number) for number in (1, 2, 3)),
+        code("print('three:', count('abc') == 3)", "nbval-check-output", printed="three: True\n"),
+        code("run.finish(images=3)", "book-keeping", printed=f"Wrote metrics/{NAME}.json with 1 metrics.\n"),
         text(
-            f"## Recap\n\nYou can now\n\n{GOALS}\n\nWritten: `second.json`, `metrics/{NAME}.json`.\n\n"
+            f"## Recap\n\n**Found**\n\n{FOUND}\n\n**Terms** [term](glossary.md#accuracy)\n\n**Read on**\n\n- A book.\n\n"
+            f"**Written** `second.json`, `metrics/{NAME}.json`. "
             "Previous: [01 · Before](01_before.ipynb) · Next: [03 · After](03_after.ipynb)"
         ),
     ]
     for cell in nb.cells:
         cell.metadata["slideshow"] = {"slide_type": "-"}
+        if render.has(cell, *render.FOLDED):
+            cell.metadata["jupyter"] = {"source_hidden": True}
     address.address(nb, NAME, PROJECT)
     stamp(nb)
     return nb
@@ -172,13 +184,16 @@ def long_cell(nb):
     put("## Count", "## Count the things", "## Count the things\n\n" + 24 * WORDS)(nb)
 
 
-def third_solution_without_starter(nb):
-    nb.cells.insert(-1, copy.deepcopy(at(nb, "2 + 1  # solution")))
-    nb.cells[-2].id = "another"
+def fourth_solution_without_starter(nb):
+    added = solution(4)
+    added.id = "another"
+    added.metadata.update(jupyter={"source_hidden": True}, slideshow={"slide_type": "-"})
+    nb.cells.insert(nb.cells.index(at(nb, "print('three:'")), added)
 
 
-def only_one_exercise(nb):
-    del nb.cells[-4:-1]
+def only_two_exercises(nb):
+    for cell in [cell for cell in nb.cells if "02.3" in cell.source]:
+        nb.cells.remove(cell)
 
 
 def too_large(nb):
@@ -233,9 +248,9 @@ BREACHES = [
     ("headings", put("## Count", "## Count the things", "# Count the things")),
     ("headings", put("## Count", "## Count the things", "#### Count the things")),
     ("short_cells", long_cell),
-    ("prose", put("def count", "print(count('abc'))", "print(count('abc'))\n" * 14)),
-    ("prose", put("## Count", WORDS, 7 * WORDS)),
-    ("findings", drop("Three circles")),
+    ("prose", put("## Fill", 60 * WORDS, 20 * WORDS)),
+    ("prose", put("## Count", WORDS, 18 * WORDS)),
+    ("findings", swap("Three circles", "print(count")),
     ("functions", put("def count", "print(count('abc'))", "print(3)")),
     ("checked", tag("print('three:'")),
     ("checked", lambda nb: at(nb, "print('three:'").outputs.clear()),
@@ -244,19 +259,24 @@ BREACHES = [
     ("checked", put("print(count", "print(count", "# NBVAL_IGNORE_OUTPUT\nprint(count")),
     ("checked", put("draw(3)", "draw(3)", "%time draw(3)")),
     ("checked", put("draw(3)", "draw(3)", "!draw 3")),
-    ("practice", put("2 + 1  # solution", "2 + 1  # solution", "1 + 2  # another way")),
+    ("practice", put('2 + 1  # solution\nexercises.check("02.1"', "2 + 1  # solution", "1 + 2  # another way")),
     ("practice", put("count = ...", "count = ...", "answer = ...")),
-    ("practice", printing("2 + 1  # solution", "Exercise: not yet. Count.\n")),
-    ("practice", printing("count = ...", "Exercise: correct\n")),
-    ("practice", not_folded),
-    ("practice", only_one_exercise),
-    ("practice", third_solution_without_starter),
-    ("practice", put("Exercise 1", "(easy)", "(hard)")),
-    ("practice", put("Exercise 2", "Exercise 2", "Exercise 3")),
-    ("practice", put("## Exercises", "## Exercises", "## Questions")),
+    ("practice", printing('2 + 1  # solution\nexercises.check("02.2"', "Exercise 02.2: not yet.\n")),
+    ("practice", printing("count = ...", "Exercise 02.1: correct. 1 of 3 solved.\n")),
+    ("practice", only_two_exercises),
+    ("practice", fourth_solution_without_starter),
+    ("practice", put("Exercise 02.1", "(easy)", "(simple)")),
+    ("practice", put("Exercise 02.3", "(in words)", "(hard)")),
+    ("practice", put("Exercise 02.2", "Exercise 02.2", "Exercise 02.4")),
+    ("practice", put("## Solutions", "## Solutions", "## Answers")),
     ("practice", swap("count = ...", "2 + 1  # solution")),
-    ("recap", put("## Recap", "draw them as a picture", "paint them as a picture")),
-    ("recap", put("## Recap", "- tell what the picture shows.\n")),
+    ("folded", not_folded),
+    ("folded", put("run.finish", "run.finish(images=3)", "run.finish(images=3)" + "\nx = 1" * 12)),
+    ("recap", put("## Recap", "- 3 things", "- three things")),
+    ("recap", put("## Recap", "- none is square.", "")),
+    ("recap", put("## Recap", "#accuracy", "#no-such-term")),
+    ("recap", put("## Recap", "- A book.", "A book.")),
+    ("recap", put("## Recap", "**Terms**", "**Words**")),
     ("recap", put("## Recap", "`second.json`, ")),
     ("recap", put("## Recap", "(03_after.ipynb)", "(04_later.ipynb)")),
     ("recap", put("## Recap", "Previous: [01 · Before](01_before.ipynb) · ")),
@@ -331,12 +351,9 @@ def test_three_to_five_goals(goals):
 def test_median_of_long_cells():
     nb = sample()
     for cell in nb.cells:
-        if cell.cell_type == "code" and not cell.metadata.get("tags"):
+        if cell.cell_type == "code" and not cell.metadata.get("tags") and "more" not in cell.source:
             cell.source += "\nx = 1" * 7
-    for cell in nb.cells:
-        if "exercise" in cell.metadata.get("tags", []) or "solution" in cell.metadata.get("tags", []):
-            cell.source += "\nx = 1" * 7
-    nb.cells[7].source += 18 * WORDS
+    nb.cells[7].source += 20 * WORDS
     stamp(nb)
     assert [sentence.split(": ")[0] for sentence in violations(nb, NAME, AROUND)] == ["short_cells"]
 

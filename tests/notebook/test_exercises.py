@@ -1,26 +1,80 @@
-"""helpers.notebook.exercises: the self-check's three answers."""
+"""helpers.notebook.exercises: what is right, wrong, open; hints and the score."""
 
+import numpy as np
 import pytest
 
+from helpers import paths
+from helpers.errors import UserError
 from helpers.notebook import exercises
+from helpers.notebook.exercises import EXERCISES, check, choice, exercise, hint
 
 
-@pytest.mark.parametrize(
-    "answer, printed",
-    [
-        (..., "Exercise: not answered yet\n"),
-        (3, "Exercise: correct\n"),
-        (4, "Exercise: not yet. Count.\n"),
-        (None, "Exercise: not yet. Count.\n"),
-        ([], "Exercise: not yet. Count.\n"),
-    ],
-)
-def test_check(capsys, answer, printed):
-    exercises.check(answer, lambda a: a == 3, hint="Count.")
-    assert capsys.readouterr().out == printed
+@pytest.fixture(autouse=True)
+def three(monkeypatch):
+    """Exercises of a notebook 03 of which nothing else is known."""
+    monkeypatch.setattr(exercises, "EXERCISES", {})
+    monkeypatch.setattr(exercises, "solved", set())
+    monkeypatch.setattr(exercises, "variables", {"things": [1, 2, 3]})
+    monkeypatch.setattr(exercises.importlib, "import_module", lambda name: None)
+
+    @exercise("03.1", hint="Count.")
+    def count(answer, things):
+        return "Too many." if answer > len(things) else answer == len(things)
+
+    @exercise("03.2", hint="Look.")
+    def mean(answer, no_such_variable):
+        return True
+
+    choice("03.3", right="bd", hint="Two are right.")
 
 
-def test_answer_of_a_wrong_type_is_no_crash(capsys):
-    exercises.check("three", lambda a: abs(a - 3) < 1, hint="Count.")
-    printed = capsys.readouterr().out
-    assert printed.startswith("Exercise: not yet (TypeError: ") and printed.endswith("Count.\n")
+def said(capsys, number, answer):
+    check(number, answer)
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("answer", [2, 3.1, None, "3", [], {}, np.zeros(3), np.nan])
+def test_wrong(capsys, answer):
+    assert said(capsys, "03.1", answer).startswith("Exercise 03.1: not yet.")
+    assert not exercises.solved
+
+
+def test_right_open_and_the_reason(capsys):
+    assert said(capsys, "03.1", ...) == "Exercise 03.1: not answered yet\n"
+    assert said(capsys, "03.1", 4) == 'Exercise 03.1: not yet. Too many. A hint: exercises.hint("03.1")\n'
+    assert "TypeError" in said(capsys, "03.1", "three")
+    assert said(capsys, "03.1", np.int64(3)) == "Exercise 03.1: correct. 1 of 3 solved.\n"
+    assert said(capsys, "03.1", 3) == "Exercise 03.1: correct. 1 of 3 solved.\n"
+
+
+@pytest.mark.parametrize("answer, right", [("bd", True), ("DB", True), ("b, d", True), (["b", "d"], True), ({"d", "b"}, True),
+                                           ("b", False), ("bcd", False), ("", False), (None, False), (2, False), (["bd", 1], False)])  # fmt: skip
+def test_letters(capsys, answer, right):
+    assert ("correct" in said(capsys, "03.3", answer)) is right
+
+
+def test_a_cell_that_was_not_run(capsys):
+    assert "first run the cells above it; no_such_variable" in said(capsys, "03.2", 1)
+
+
+def test_hints(capsys):
+    hint("03.1")
+    assert capsys.readouterr().out == "Count.\n"
+    for call in (hint, lambda number: check(number, 1)):
+        for number in ("03.9", "99.1", 3, None):
+            with pytest.raises(UserError, match="There is no exercise"):
+                call(number)
+
+
+@pytest.mark.parametrize("answer, expected", [(1, True), (0.5, True), (np.float32(1), True), (True, False), ("1", False), (None, False), ([1], False)])  # fmt: skip
+def test_is_number(answer, expected):
+    assert exercises.is_number(answer) is expected
+
+
+def test_every_notebook_has_its_checks(monkeypatch):
+    monkeypatch.undo()
+    for file in sorted(paths.NOTEBOOKS.glob("[0-9]*.ipynb")):
+        number = file.stem[:2]
+        exercises._find(f"{number}.1")
+        mine = sorted(name for name in EXERCISES if name.startswith(number))
+        assert mine == [f"{number}.{n}" for n in range(1, len(mine) + 1)] and len(mine) >= 3

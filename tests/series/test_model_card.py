@@ -16,7 +16,10 @@ EVALUATION = {
     "test_accuracy": 0.991, "test_accuracy_low": 0.988, "test_accuracy_high": 0.9935, "f1_macro": 0.99,
     "test_mistakes": 90, "class_0_recall": 0.995, "class_0_recall_low": 0.99, "class_0_recall_high": 0.999,
     "class_0_precision": 0.98, "class_1_recall": 0.97, "class_1_recall_low": 0.96, "class_1_recall_high": 0.98,
-    "class_1_precision": 0.96, "temperature": 0.9, "ece": 0.0021, "corrupted_ece": 0.05, "accuracy_at_97_coverage": 0.9995,
+    "class_1_precision": 0.96,
+}  # fmt: skip
+ROBUSTNESS = {
+    "temperature": 0.9, "ece": 0.0021, "corrupted_ece": 0.05, "accuracy_at_97_coverage": 0.9995,
     "images_to_human": 123, "corrupted_fog_accuracy": 0.14, "corrupted_stripe_accuracy": 0.5,
     "corrupted_mean_accuracy": 0.32, "corrupted_mean_unseen_accuracy": 0.3, "corrupted_lowest_accuracy": 0.14,
     "shipped_corrupted_fog_accuracy": 0.99, "corrupted_images": 1000, "sklearn_digits_accuracy": 0.9,
@@ -25,11 +28,12 @@ EVALUATION = {
 
 @pytest.fixture
 def run(outputs):
-    """A run of notebooks 04 and 05, with made-up figures."""
+    """A run of notebooks 04, 05 and 08, with made-up figures."""
     parameters = {"RUN": "mine", "SEED": 3, "DATASET": "mnist", "TRAIN_SIZE": 60000, "VALIDATION": 6000}
     tuning = Run("04_tuning", "mine", parameters)
     tuning.finish(parameters=1234567, train_images=54000, epochs=10, train_seconds=277.4, val_accuracy=0.99)
     Run("05_evaluation", "mine", parameters).finish(**EVALUATION)
+    Run("08_robustness", "mine", parameters).finish(**ROBUSTNESS)
     manifest = read_json(tuning.folder / "manifest.json")
     manifest["notebooks"]["04_tuning"]["dataset_sha256"] = "8e083283c91432a5" + "0" * 48
     write_json(tuning.folder / "manifest.json", manifest)
@@ -70,8 +74,10 @@ def test_what_is_missing_is_named_by_the_notebook_that_makes_it(tmp_path):
     found = sections(write(tmp_path).read_text(encoding="utf-8"))
     assert list(found) == TITLES
     assert "04_tuning makes this section" in found["Training"] and "04_tuning" in found["Data"]
-    for title in ("Accuracy", "By class", "Confidence", "Robustness", "Other people's digits"):
+    for title in ("Accuracy", "By class"):
         assert "05_evaluation makes this section" in found[title]
+    for title in ("Confidence", "Robustness", "Other people's digits"):
+        assert "08_robustness makes this section" in found[title]
 
 
 def test_other_images_are_not_called_digits(run):

@@ -1,0 +1,105 @@
+"""What dropout, batch normalisation and augmentation bring: python -m benchmarks.ablation [--seeds 3].
+
+Trains the network of notebook 03 with each of them left out, the plain network, and the student report's as
+published; writes outputs/reference/ablation.json after each training, so that an interrupted measurement goes on.
+Accuracies are of validation images and of MNIST-C's corruptions. Some 40 minutes on two cores.
+Read by notebooks/03_baseline_cnn.ipynb and 08_robustness.ipynb.
+"""
+
+import argparse
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from helpers import data, paths
+from helpers.console import command
+from helpers.data import to_input
+from helpers.evaluation import robustness
+from helpers.evaluation.metrics import spread
+from helpers.files import read_json, write_json
+from helpers.models import augment
+from helpers.models.networks import baseline_cnn, report_cnn
+from helpers.notebook.run import environment
+from helpers.training.fitting import cosine_decay
+from tools import trainings
+
+FILE = paths.REFERENCE / "ablation.json"
+EPOCHS, BATCH_SIZE, RATE = 10, 128, 0.002  # of notebook 03
+CORRUPTED = 1000  # test images per corruption
+PLAIN = {"dropout": 0.0, "batch_norm": False, "augmented": False}
+VARIANTS = {
+    "baseline": {},
+    "without dropout": {"dropout": 0.0},
+    "without batch norm": {"batch_norm": False},
+    "without augmentation": {"augmented": False},
+    "plain": PLAIN,
+    "report": None,  # the plain network with Adam as Keras has it, not decaying
+}
+
+
+def train_and_measure(item: tuple[str, int], train, validation, test) -> dict[str, float]:
+    """Figures of one variant and seed, as fractions: accuracy and val_accuracy at the end, mnist_c/NAME."""
+    name, seed = item
+    tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(seed)
+    (x, y), (x_val, y_val) = ((to_input(x), keras.utils.to_categorical(y, 10)) for x, y in (train, validation))
+    if name == "report":
+        model, front, rate = report_cnn(), [], 0.001
+    else:
+        settings = dict(VARIANTS[name])
+        augmented = settings.pop("augmented", True)
+        model = baseline_cnn(**settings)
+        front = [augment.augmentation(noise=0.02)] if augmented else []
+        rate = cosine_decay(RATE, len(x), BATCH_SIZE, EPOCHS)
+    learner = keras.Sequential([keras.Input((28, 28, 1)), *front, model])
+    learner.compile(keras.optimizers.Adam(rate), "categorical_crossentropy", metrics=["accuracy"])
+    learner.fit(x, y, BATCH_SIZE, EPOCHS, verbose=0)
+    found = {"val_accuracy": learner.evaluate(x_val, y_val, 1000, verbose=0, return_dict=True)["accuracy"]}
+    found["accuracy"] = learner.evaluate(x, y, 1000, verbose=0, return_dict=True)["accuracy"]  # no dropout, no changes
+    images, labels = (part[:CORRUPTED] for part in test)
+    for (condition, _), changed in robustness.conditions(images):
+        found[f"mnist_c/{condition}"] = float(np.mean(model.predict(changed, 1000, verbose=0).argmax(1) == labels))
+    corrupted = [found[f"mnist_c/{name}"] for name, _ in robustness.DEFAULT if name != robustness.IDENTITY]
+    return found | {"mnist_c/mean": float(np.mean(corrupted))}
+
+
+def summary(rows: list[dict]) -> dict:
+    """Mean and standard deviation of each figure over the seeds, those of MNIST-C in a table of their own."""
+    found = trainings.over_seeds(rows)
+    figures = {name: {"mean": found["mean"][name], "sd": found["sd"][name]} for name in found["mean"]}
+    own = {name: figure for name, figure in figures.items() if "/" not in name}
+    return own | {"mnist_c": {name.split("/")[1]: figure for name, figure in figures.items() if "/" in name}}
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Trains what is missing, writes the file, prints the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ablation", description=__doc__.split("\n")[0])
+    parser.add_argument("--seeds", type=trainings.at_least_1, default=3, help="of each variant (default: 3)")
+    parser.add_argument("--train-size", type=trainings.at_least_1, default=54_000, help="images to learn from")
+    trainings.add_training_options(parser)
+    args = parser.parse_args(argv)
+    before = read_json(FILE) if FILE.exists() else {}
+    rows = before["rows"] if before.get("train_images") == args.train_size else {}
+    items = [(name, seed) for seed in range(args.seeds) for name in VARIANTS if f"{name}/{seed}" not in rows]
+    dataset = data.load()
+    train, validation = data.reference_split(dataset)
+    parts = data.subset(*train, args.train_size), validation, (dataset.x_test, dataset.y_test)
+    for (name, seed), row in trainings.train_all(train_and_measure, items, args, parts):
+        rows[f"{name}/{seed}"] = row
+        its = {name: [rows[key] for key in sorted(rows) if key.split("/")[0] == name] for name in VARIANTS}
+        variants = {name: summary(found) for name, found in its.items() if found}
+        counts = {"seeds": args.seeds, "images": CORRUPTED, "train_images": args.train_size}
+        write_json(FILE, counts | {"variants": variants, "rows": rows} | environment())
+        print(f"{name}, seed {seed}: {row['val_accuracy']:.2%}, MNIST-C {row['mnist_c/mean']:.1%}", flush=True)
+    for name, variant in read_json(FILE)["variants"].items():
+        cells = [variant["accuracy"], variant["val_accuracy"], *(variant["mnist_c"][c] for c in ("fog", "mean"))]
+        print(f"{name:24}" + "".join(f"{spread(cell['mean'], cell['sd']):>18}" for cell in cells))
+
+
+if __name__ == "__main__":
+    from benchmarks import ablation as importable  # its functions are looked up by their module in other processes
+
+    sys.exit(importable.main())

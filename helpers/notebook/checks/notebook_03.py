@@ -1,0 +1,48 @@
+"""What is right in the exercises of notebooks/03_baseline_cnn.ipynb."""
+
+import numpy as np
+
+from helpers.notebook.exercises import choice, exercise, is_number
+
+
+@exercise("03.1", hint="The loss is minus the logarithm of the probability: once for 0.5, once for 0.99.")
+def fallen(answer):
+    if is_number(answer) and abs(answer + np.log(0.99 / 0.5)) < 1e-3:
+        return "It has fallen: count the fall as positive."
+    return is_number(answer) and abs(answer - np.log(0.99 / 0.5)) < 1e-3
+
+
+@exercise("03.2", hint="The forward pass again, with the new weights: logits, softmax per image, cross-entropy, mean.")
+def after_step(answer, some_x, some_y, slopes, num_classes):
+    logits = some_x @ (-0.5 * slopes)
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    right = -np.log(p[np.arange(len(p)), some_y]).mean()
+    if is_number(answer) and answer > np.log(num_classes):
+        return "The loss has risen: a step downhill subtracts the gradient."
+    return is_number(answer) and abs(answer - right) < 1e-3
+
+
+@exercise("03.3", hint="Eight of the nine weights are 0. Which of the nine pixels under the window shall come through?")
+def shifted(answer, digit):
+    if np.shape(answer) != (26, 26):
+        return "A 3 × 3 kernel makes 26 × 26 of 28 × 28."
+    if np.allclose(answer, digit[1:-1, 1:-1]):
+        return "That leaves the picture in place."
+    return np.allclose(answer, digit[1:-1, 2:])
+
+
+@exercise("03.4", hint="13 × 13 becomes 9 × 9 under a 5 × 5 window, and pooling drops the odd row and column.")
+def parameters(answer):
+    convolutions, dense = 320 + 64 * (5 * 5 * 32 + 1), (4 * 4 * 64 + 1) * 128 + 129 * 10
+    if answer == 320 + 64 * (5 * 5 * 32 + 1) + (5 * 5 * 64 + 1) * 128 + 129 * 10:
+        return "Flatten gets fewer numbers now."
+    return is_number(answer) and answer == convolutions + dense
+
+
+@exercise("03.5", hint="keras.callbacks.EarlyStopping(patience=3) in a list, as the argument callbacks of fit.")
+def stopped(answer):
+    losses = getattr(answer, "history", answer)["val_loss"]
+    return len(losses) == min(40, int(np.argmin(losses)) + 1 + 3) or "It should stop 3 epochs after the lowest loss."
+
+
+choice("03.6", right="acd", hint="Two statements follow from the experiment above, one from the experiment before it.")
