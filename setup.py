@@ -20,7 +20,7 @@ setup(
     package_data={
         SHIPPED: ["digits.tflite", "calibration.json", "gate.npz", "line_weights.json"],
         "helpers": ["py.typed"],
-        "helpers.notebook": ["pad.js", "pad.css", "plots.mplstyle"],
+        "helpers.notebook": ["pad.js", "pad.css", "style.mplstyle"],
         "helpers.series": ["templates/*.j2"],
     },
 )

@@ -73,6 +73,14 @@ def summary(rows: list[dict]) -> dict:
     return own | {"mnist_c": {name.split("/")[1]: figure for name, figure in figures.items() if "/" in name}}
 
 
+def write(rows: dict[str, dict], train_size: int) -> None:
+    """Writes the file from rows named VARIANT/SEED."""
+    its = {name: [rows[key] for key in sorted(rows) if key.split("/")[0] == name] for name in VARIANTS}
+    counts = {"seeds": min(map(len, its.values())), "images": CORRUPTED, "train_images": train_size}
+    variants = {name: summary(found) for name, found in its.items() if found}
+    write_json(FILE, counts | {"variants": variants, "rows": rows} | environment())
+
+
 @command
 def main(argv: list[str] | None = None) -> None:
     """Trains what is missing, writes the file, prints the table."""
@@ -89,11 +97,9 @@ def main(argv: list[str] | None = None) -> None:
     parts = data.subset(*train, args.train_size), validation, (dataset.x_test, dataset.y_test)
     for (name, seed), row in trainings.train_all(train_and_measure, items, args, parts):
         rows[f"{name}/{seed}"] = row
-        its = {name: [rows[key] for key in sorted(rows) if key.split("/")[0] == name] for name in VARIANTS}
-        variants = {name: summary(found) for name, found in its.items() if found}
-        counts = {"seeds": args.seeds, "images": CORRUPTED, "train_images": args.train_size}
-        write_json(FILE, counts | {"variants": variants, "rows": rows} | environment())
+        write(rows, args.train_size)
         print(f"{name}, seed {seed}: {row['val_accuracy']:.2%}, MNIST-C {row['mnist_c/mean']:.1%}", flush=True)
+    write(rows, args.train_size)
     for name, variant in read_json(FILE)["variants"].items():
         cells = [variant["accuracy"], variant["val_accuracy"], *(variant["mnist_c"][c] for c in ("fog", "mean"))]
         print(f"{name:24}" + "".join(f"{spread(cell['mean'], cell['sd']):>18}" for cell in cells))

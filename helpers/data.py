@@ -93,9 +93,9 @@ def _load_mnist() -> Dataset:
 
 def _from_keras(name: str) -> Dataset:
     """One of Keras's own data sets, downloaded once into the user's Keras folder."""
-    import keras  # here, because importing it takes seconds and data/mnist.npz needs none of it
-
     try:
+        import keras  # here, because importing it takes seconds and data/mnist.npz needs none of it
+
         train, test = getattr(keras.datasets, name).load_data()
     except Exception as error:  # Keras raises several types, some of them bare Exception
         raise UserError(

@@ -140,11 +140,10 @@ def write_results() -> None:
 
     [found["digits"]["mine"]] = [row for row in found["digits"]["seeds"] if row["seed"] == found["digits"]["shipped_seed"]]  # fmt: skip
     moved = [row for row in found["accuracy"]["ensemble"]["rows"] if row["networks"] == 1 and row["moved"]]
-    minutes = sum(notebook["seconds"] for notebook in found["manifest"]["notebooks"].values()) / 60
     TEMPLATES.filters |= {"percent": lambda value: f"{spread(value)} %", "spread": spread, "mean": fmean, "sd": stdev}
     for name in ("results", "needs"):
         template = TEMPLATES.get_template(f"{name}.md.j2")
-        write_block(name, template.render(found, metrics=metrics, moved=moved, minutes=minutes, over_seeds=over_seeds))
+        write_block(name, template.render(found, metrics=metrics, moved=moved, over_seeds=over_seeds))
 
 
 @command

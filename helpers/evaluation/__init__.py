@@ -5,17 +5,9 @@ import lazy_loader
 # What the room offers, by file; each is imported when it is first used.
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    ["metrics", "confidence", "classical", "corruptions", "robustness", "attacks", "explain"],
+    ["metrics", "confidence", "corruptions", "robustness"],
     {
-        "metrics": [
-            "confused_pairs",
-            "mcnemar",
-            "misclassified",
-            "scores",
-            "scores_per_class",
-            "spread",
-            "wilson_interval",
-        ],
+        "metrics": ["spread"],
         "confidence": [
             "accuracy_at_coverage",
             "calibration",
@@ -27,10 +19,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "softmax",
             "temperature",
         ],
-        "classical": ["classical_models", "compare_classifiers"],
         "corruptions": ["CORRUPTIONS", "GEOMETRIC", "corrupt"],
         "robustness": ["other_hands"],
-        "attacks": ["attack", "gradient"],
-        "explain": ["grad_cam", "randomise"],
     },
 )

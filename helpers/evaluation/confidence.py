@@ -1,4 +1,4 @@
-"""Calibration of probabilities, and selective classification. Explained in notebooks/05_evaluation.ipynb.
+"""Calibration of probabilities, and selective classification. Explained in notebooks/08_robustness.ipynb.
 
 Labels are integers from 0, (N,); logits and probabilities have shape (N, classes). Arrays that do not match raise
 UserError. Nothing here imports TensorFlow: it takes predictions, not models.

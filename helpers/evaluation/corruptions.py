@@ -1,4 +1,4 @@
-"""The 15 corruptions of the MNIST-C benchmark. Explained in notebooks/05_evaluation.ipynb.
+"""The 15 corruptions of the MNIST-C benchmark. Explained in notebooks/08_robustness.ipynb.
 
 Reimplemented from the published definitions: Mu and Gilmer, "MNIST-C: A Robustness Benchmark for Computer Vision"
 (2019, arXiv:1906.02337), after Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common

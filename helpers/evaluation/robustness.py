@@ -1,4 +1,4 @@
-"""Robustness of classifiers to distribution shift. Explained in notebooks/05_evaluation.ipynb.
+"""Robustness of classifiers to distribution shift. Explained in notebooks/08_robustness.ipynb.
 
 A classifier is a function here, from images float32 (N, 28, 28, 1), 0..1, to logits or probabilities (N, classes). A
 condition is (name of a corruption, severity or None for the benchmark's own).
@@ -45,12 +45,6 @@ def answers(
 def accuracies(said: Mapping[Condition, np.ndarray], y: np.ndarray) -> pd.Series:
     """The accuracy of the answers of one classifier per corruption."""
     return pd.Series({name: float(np.mean(answer.argmax(axis=1) == y)) for (name, _), answer in said.items()})
-
-
-def severity_table(said: Mapping[Condition, np.ndarray], y: np.ndarray) -> pd.DataFrame:
-    """The accuracy of the answers of one classifier: one row per corruption, one column per severity; NaN for none."""
-    found = {key: float(np.mean(answer.argmax(axis=1) == y)) for key, answer in said.items()}
-    return pd.Series(found).rename_axis(["corruption", "severity"]).unstack(sort=False)
 
 
 def means(accuracy: pd.Series) -> dict[str, float]:

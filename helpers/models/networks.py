@@ -63,7 +63,7 @@ def baseline_cnn(
 
 
 def fast_cnn(num_classes: int = 10, fused: bool = False) -> keras.Model:
-    """A small network for two processor cores: 17,434 parameters, 1.6 million multiply-adds per image.
+    """A small network for two processor cores: 17,434 parameters, 777,024 multiply-adds per image.
 
     With so few filters the flattened last maps need no hidden dense layer. `fused`: for training, with
     FusedBatchNormalization. Explained in notebooks/07_faster_and_better.ipynb.
@@ -116,7 +116,7 @@ def local_contrast(images, window: int = 7):
 
     Makes the input invariant to brightness and contrast, global or slowly varying. (N, H, W, 1) in and out. After
     Jarrett and others, "What is the best multi-stage architecture for object recognition?", 2009. Explained in
-    notebooks/05_evaluation.ipynb.
+    notebooks/08_robustness.ipynb.
     """
 
     def mean(x):

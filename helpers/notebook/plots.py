@@ -11,20 +11,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import PIL.Image
 from IPython.display import Image, display
-from matplotlib import cycler, ticker
+from matplotlib import ticker
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from helpers.files import atomic
+from helpers.notebook.style import COLOURS, SHARPNESS
 
-# Okabe and Ito's palette, told apart with every common kind of colour blindness.
-COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442"]
-STYLE = Path(__file__).with_suffix(".mplstyle")
-
-
-def set_style() -> None:
-    """The look of every figure in the series."""
-    plt.style.use(["default", STYLE])
-    plt.rcParams["axes.prop_cycle"] = cycler(color=COLOURS)
+CLASS_COLOURS = [*COLOURS[:7], "#6A3D9A", "#8A8A00", "#999999"]  # ten that stand out on white paper
 
 
 def show(fig: Figure, file: Path, alt: str) -> None:
@@ -42,12 +36,11 @@ def show(fig: Figure, file: Path, alt: str) -> None:
     fig.savefig(buffer, format="png")
     plt.close(fig)
     picture = PIL.Image.open(buffer).convert("RGB")
-    # Notebooks are kept in git: a palette makes the file small. With more colours than that, a photograph is in it.
-    if picture.getcolors(4096) is not None:
-        picture = picture.quantize(256, dither=PIL.Image.Dither.NONE)
+    picture = picture.quantize(256, dither=PIL.Image.Dither.NONE)  # notebooks are kept in git: a palette is small
     with atomic(file) as partial:
         picture.save(partial, format="png", optimize=True)
-    display(Image(Path(file).read_bytes(), format="png", metadata={"alt": alt}))
+    width = round(picture.width / SHARPNESS)  # on the page; a projector and a good screen show the rest
+    display(Image(Path(file).read_bytes(), format="png", width=width, metadata={"alt": alt}))
 
 
 def image_grid(
@@ -57,6 +50,7 @@ def image_grid(
     title: str = "",
     scale: float = 1.0,
     cmap: str | None = None,
+    row_labels: Sequence | None = None,
 ) -> Figure:
     """Draws pictures in rows.
 
@@ -66,11 +60,13 @@ def image_grid(
         columns: pictures per row.
         scale: inches per picture.
         cmap: another colour map for single-channel pictures; "gray" draws them as a camera saw them.
+        row_labels: what stands to the left of each row, for pictures of one shape without titles.
     """
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     if titles is None and len({np.shape(image) for image in images}) == 1:
-        return _mosaic(np.stack([np.squeeze(image) for image in images]), rows, columns, title, scale, cmap)
+        stack = np.stack([np.squeeze(image) for image in images])
+        return _mosaic(stack, rows, columns, title, scale, cmap, row_labels)
     height = scale * (1.28 if titles is not None else 1.0)
     size = (columns * scale, rows * height + (0.4 if title else 0))
     fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
@@ -80,12 +76,12 @@ def image_grid(
         image = np.squeeze(image)
         axis.imshow(image, **({} if image.ndim == 3 else {"vmin": 0, "vmax": _white(image), "cmap": cmap}))
         if titles is not None:
-            axis.set_title(titles[i], fontsize=8, fontweight="normal", pad=3)
+            axis.set_title(titles[i], fontsize=9, fontweight="normal", pad=3)
     fig.suptitle(title)
     return fig
 
 
-def _mosaic(images: np.ndarray, rows: int, columns: int, title: str, scale: float, cmap: str | None) -> Figure:
+def _mosaic(images, rows: int, columns: int, title: str, scale: float, cmap: str | None, row_labels=None) -> Figure:
     """Pictures of one shape as one large picture, which is many times quicker to draw than an axis for each."""
     side = max(2, images.shape[1] // 10)  # half the gap between two of them, in pixels
     empty = np.zeros((rows * columns - len(images), *images.shape[1:]), images.dtype)
@@ -97,7 +93,13 @@ def _mosaic(images: np.ndarray, rows: int, columns: int, title: str, scale: floa
     fig, axis = plt.subplots(figsize=size, layout="constrained")
     look = {} if channels else {"vmin": 0, "vmax": _white(images), "cmap": cmap}
     axis.imshow(grid.reshape(rows * high, columns * wide, *channels), **look)
-    axis.axis("off")
+    if row_labels is None:
+        axis.axis("off")
+    else:
+        axis.set(xticks=[], yticks=(np.arange(rows) + 0.5) * high, yticklabels=row_labels)
+        axis.tick_params(length=0)
+        axis.grid(False)
+        axis.spines[:].set_visible(False)
     fig.suptitle(title)
     return fig
 
@@ -124,9 +126,9 @@ def strips(rows: Mapping[str, Mapping[str, np.ndarray]], title: str = "", scale:
             axis.grid(False)
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
-        line[0].set_ylabel(label, fontsize=8)
+        line[0].set_ylabel(label, fontsize=9)
     for axis, name in zip(axes[0], names, strict=True):
-        axis.set_title(name.replace(" ", "\n", 1), fontsize=8, fontweight="normal", pad=3)
+        axis.set_title(name.replace(" ", "\n", 1), fontsize=9, fontweight="normal", pad=3)
     fig.suptitle(title)
     return fig
 
@@ -134,36 +136,41 @@ def strips(rows: Mapping[str, Mapping[str, np.ndarray]], title: str = "", scale:
 def answers(
     pictures: Sequence[np.ndarray],
     probabilities: np.ndarray,
-    labels: Sequence[int | None],
-    columns: int = 8,
+    labels: Sequence[int],
+    names: Sequence[str],
+    columns: int = 6,
     title: str = "",
 ) -> Figure:
-    """Draws each picture above a bar chart of its class probabilities. Explained in notebooks/06_custom_image_prediction.ipynb.
+    """Draws each picture above the ten digits, each on a field as strong in colour as its probability.
+
+    The fields are blue where the most probable digit is the true one, else orange. Explained in
+    notebooks/06_custom_image_prediction.ipynb.
 
     Args:
-        pictures: uint8 (H, W), 0 black, 255 white.
-        probabilities: (N, classes), drawn from 0 to 1.
-        labels: the true classes. The highest bar is blue where it is the true class, orange where it is not, black
-            where the label is None.
+        pictures: uint8 (H, W) or (H, W, 3), 0 black, 255 white.
+        probabilities: (N, classes), 0 to 1.
+        labels: the true classes.
+        names: a line of text above each picture.
         columns: pictures per row.
     """
-    classes = probabilities.shape[1]
-    columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
-    fig = plt.figure(figsize=(1.35 * columns + 0.3, 2 * rows + 0.5), layout="constrained")
-    grid = fig.add_gridspec(2 * rows, columns, height_ratios=[1.2, 0.8] * rows)
-    for i, (picture, bars, label) in enumerate(zip(pictures, probabilities, labels, strict=True)):
-        above = fig.add_subplot(grid[2 * (i // columns), i % columns])
-        above.imshow(picture, cmap="gray", vmin=0, vmax=255)
-        above.axis("off")
-        best = int(bars.argmax())
-        colour = COLOURS[6] if label is None else COLOURS[0] if best == label else COLOURS[1]
-        axis = fig.add_subplot(grid[2 * (i // columns) + 1, i % columns])
-        axis.bar(range(classes), bars, color=[colour if k == best else "0.7" for k in range(classes)])
-        axis.set(xticks=range(classes), yticks=[0, 1], ylim=(0, 1))
-        axis.tick_params(labelsize=6, length=2, pad=1)
-        axis.set_ylabel("Probability" if i % columns == 0 else "", fontsize=7)
-    fig.supxlabel("Class", fontsize=8)
+    fig = plt.figure(figsize=(1.36 * columns, 1.9 * rows + 0.3), layout="constrained")
+    fig.get_layout_engine().set(hspace=0, h_pad=0.05)
+    grid = fig.add_gridspec(3 * rows, columns, height_ratios=[6, 1, 0.4] * rows)  # the third is a gap
+    for i, (picture, row, label, name) in enumerate(zip(pictures, probabilities, labels, names, strict=True)):
+        above, below = (fig.add_subplot(grid[3 * (i // columns) + k, i % columns]) for k in (0, 1))
+        small = PIL.Image.fromarray(picture).convert("RGB")
+        small.thumbnail((110, 110))  # without the paper's grain, which makes large files
+        above.imshow(small, interpolation="bicubic")
+        above.set_title(name, fontsize=10, fontweight="normal", pad=4)
+        colour = np.array(to_rgb(COLOURS[0] if row.argmax() == label else COLOURS[1]))
+        strength = np.asarray(row)[None, :, None]
+        below.imshow(0.96 * (1 - strength) + strength * colour, aspect="auto")
+        for digit, probability in enumerate(row):
+            look = {"color": "white", "fontweight": "bold"} if probability > 0.5 else {"color": "0.45"}
+            below.text(digit, 0, str(digit), ha="center", va="center_baseline", fontsize=9, **look)
+        for axis in (above, below):
+            axis.axis("off")
     fig.suptitle(title)
     return fig
 
@@ -184,7 +191,7 @@ def learning_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], titl
                 axis.plot(epochs, factor * np.array(history[key]), line, color=colour, label=prefix + part, marker=".")
         axis.set(xlabel="Epoch", ylabel=label, title=label.split(" (")[0])
         axis.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
-    axes[0].legend(loc="lower right", fontsize=8)
+    axes[0].legend(loc="lower right", fontsize=9)
     fig.suptitle(title)
     return fig
 
@@ -218,58 +225,48 @@ def confusion_matrix(
 
 
 def dots(table, title: str, xlabel: str, ylabel: str) -> Figure:
-    """Draws a data frame: one line per row, its values as dots along it, one colour per column.
+    """Draws a data frame: one line per row, its values as dots along it, one colour per column, each a little lower.
 
-    Explained in notebooks/05_evaluation.ipynb.
+    Explained in notebooks/08_robustness.ipynb.
     """
-    fig, axis = plt.subplots(figsize=(8, 0.9 + 0.22 * len(table)), layout="constrained")
-    for colour, (name, column) in zip(COLOURS, table.items(), strict=False):
-        axis.plot(column, range(len(table)), "o", color=colour, label=name)
-    axis.set(title=title, xlabel=xlabel, ylabel=ylabel, yticks=range(len(table)), yticklabels=table.index)
-    axis.legend(fontsize=8)
+    fig, axis = plt.subplots(figsize=(8, 0.9 + 0.3 * len(table)), layout="constrained")
+    places = np.arange(len(table))
+    for shift, (name, column) in zip(np.linspace(0.27, -0.27, table.shape[1]), table.items(), strict=True):
+        axis.plot(column, places + shift, "o", markersize=5, label=name)
+    for place in places[1:]:
+        axis.axhline(place - 0.5, color="0.9", linewidth=0.8)
+    axis.set(title=title, xlabel=xlabel, ylabel=ylabel, yticks=places, yticklabels=table.index)
+    axis.grid(False, axis="y")
+    fig.legend(loc="outside right upper")
     return fig
 
 
-def heat_map(table, title: str, xlabel: str, ylabel: str) -> Figure:
-    """Draws the numbers of a data frame, 0 to 100, on colours from dark (50 or less) to bright; NaN stays blank.
+def reliability(panels: Mapping[str, Mapping[str, tuple]], title: str = "Reliability diagram") -> Figure:
+    """Draws accuracy against confidence by bin, in percent, one panel for each kind of images.
 
-    Explained in notebooks/05_evaluation.ipynb.
-    """
-    fig, axis = plt.subplots(figsize=(6, 0.6 + 0.28 * len(table)), layout="constrained")
-    axis.imshow(table, cmap="viridis", vmin=50, vmax=100, aspect="auto")
-    for (row, column), value in np.ndenumerate(table.to_numpy()):
-        if np.isfinite(value):
-            colour = "black" if value > 75 else "white"
-            axis.text(column, row, f"{value:.0f}", ha="center", va="center", color=colour, fontsize=8)
-    axis.set(title=title, xlabel=xlabel, ylabel=ylabel, xticks=range(table.shape[1]), xticklabels=table.columns,
-             yticks=range(len(table)), yticklabels=table.index)  # fmt: skip
-    axis.grid(False)
-    return fig
-
-
-def reliability(tables: Mapping[str, tuple], title: str = "Reliability diagram") -> Figure:
-    """Draws accuracy against confidence by bin, in percent. Explained in notebooks/05_evaluation.ipynb.
+    Explained in notebooks/08_robustness.ipynb.
 
     Args:
-        tables: name of a classifier → two tables of `evaluation.reliability`: clean images (solid), corrupted (dashed).
+        panels: kind of images → name of a classifier → mean confidence and accuracy of the bins, 0 to 1.
     """
-    fig, axis = plt.subplots(figsize=(5.4, 4.2), layout="constrained")
-    axis.plot([0, 100], [0, 100], color="black", linewidth=1, label="perfect calibration")
-    for colour, (name, pair) in zip(COLOURS, tables.items(), strict=False):
-        for line, what, bins in zip(("-", "--"), ("clean", "corrupted"), pair, strict=True):
-            values = 100 * bins["confidence"], 100 * bins["accuracy"]
-            axis.plot(*values, line, marker=".", color=colour, label=f"{name}, {what}")
-    axis.set(title=title, xlabel="Confidence, mean of a bin (%)", ylabel="Accuracy in that bin (%)")
-    axis.legend(fontsize=7)
+    fig, axes = plt.subplots(1, len(panels), figsize=(10, 3.8), squeeze=False, layout="constrained")
+    for axis, (kind, classifiers) in zip(axes[0], panels.items(), strict=True):
+        lowest = 100 * min(np.min(pair) for pair in classifiers.values())
+        axis.plot([lowest, 100], [lowest, 100], color="black", linewidth=1, label="promise kept")
+        for name, pair in classifiers.items():
+            axis.plot(*(100 * np.asarray(pair)), marker=".", markersize=8, label=name)
+        axis.set(title=kind, xlabel="Confidence, mean of a bin (%)", ylabel="Accuracy in that bin (%)")
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right upper")
+    fig.suptitle(title)
     return fig
 
 
 def overlays(pictures: np.ndarray, rows: Mapping[str, np.ndarray], titles: Sequence[str], title: str = "") -> Figure:
     """Draws pictures (N, H, W) under heat maps (N, H, W), 0 to 1: one row of pictures per entry of `rows`.
 
-    Explained in notebooks/05_evaluation.ipynb.
+    Explained in notebooks/08_robustness.ipynb.
     """
-    size = (0.8 * len(pictures), 1.05 * len(rows) + 0.3)
+    size = (0.8 * len(pictures), 0.9 * len(rows) + 0.45)
     fig, axes = plt.subplots(len(rows), len(pictures), figsize=size, squeeze=False, layout="constrained")
     for line, (label, maps) in zip(axes, rows.items(), strict=True):
         for axis, picture, heat in zip(line, pictures, maps, strict=True):
@@ -277,10 +274,53 @@ def overlays(pictures: np.ndarray, rows: Mapping[str, np.ndarray], titles: Seque
             axis.imshow(heat, cmap="Oranges", vmin=0, vmax=1, alpha=0.8 * heat)
             axis.set(xticks=[], yticks=[])
             axis.grid(False)
+            axis.spines[:].set_visible(False)
         line[0].set_ylabel(label)
     for axis, text in zip(axes[0], titles, strict=True):
         axis.set_title(text, fontsize=9, fontweight="normal")
     fig.suptitle(title)
+    return fig
+
+
+def class_points(axis, points: np.ndarray, labels: np.ndarray) -> None:
+    """Draws points (N, 2) as the number of their class, ten classes in ten colours.
+
+    Explained in notebooks/01_exploration.ipynb.
+    """
+    for label in np.unique(labels):
+        colour = CLASS_COLOURS[label % len(CLASS_COLOURS)]
+        axis.scatter(*points[labels == label].T, s=36, marker=f"${label}$", color=colour, linewidths=0.2)
+
+
+def timeline(milestones: Mapping[int, str], results, title: str, ylabel: str) -> Figure:
+    """Draws milestones by year above published results. Explained in notebooks/01_exploration.ipynb.
+
+    Args:
+        milestones: year → what happened; a new line where the text breaks.
+        results: a data frame with the columns year, error (drawn on a logarithmic scale), method and features (one
+            colour each); the column side tells on which side of its dot the method stands, left or right.
+    """
+    fig, (above, below) = plt.subplots(2, 1, figsize=(9.5, 6.4), layout="constrained", height_ratios=(1, 2.3))
+    for i, (year, text) in enumerate(milestones.items()):
+        height = (1, 2.2)[i % 2]
+        above.plot([year, year], [0, height], color="0.6", linewidth=1, zorder=1)
+        above.plot(year, 0, "o", color="black")
+        above.text(year, height, f"{year}\n{text}", ha="center", va="bottom", fontsize=9, linespacing=1.1)
+    above.axhline(0, color="black", linewidth=1)
+    above.set(ylim=(-0.2, 3.4), xlim=(min(milestones) - 5, results["year"].max() + 4), yticks=[], title=title)
+    above.spines.left.set_visible(False)
+    above.grid(False)
+    for colour, (features, group) in zip(COLOURS, results.groupby("features", sort=False), strict=False):
+        below.plot(group["year"], group["error"], "o", color=colour, label=features)
+    for row in results.itertuples():
+        way = 1 if row.side == "right" else -1
+        below.annotate(
+            row.method, (row.year, row.error), (7 * way, 0), textcoords="offset points",
+            ha="left" if way > 0 else "right", va="center", fontsize=9,
+        )  # fmt: skip
+    below.set(yscale="log", xlabel="Year", ylabel=ylabel)
+    below.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+    below.legend(title="Features")
     return fig
 
 
@@ -290,24 +330,8 @@ def embedding(points: np.ndarray, labels: np.ndarray, marked: np.ndarray, title:
     Explained in notebooks/05_evaluation.ipynb.
     """
     fig, axis = plt.subplots(figsize=(6, 5), layout="constrained")
-    for label in np.unique(labels):
-        own = points[labels == label]
-        axis.scatter(*own.T, s=17, marker=f"${label}$", color=COLOURS[label % 7], linewidths=0.2)
+    class_points(axis, points, labels)
     axis.scatter(*points[marked].T, s=120, facecolors="none", edgecolors="black", linewidths=1.5, label=legend)
     axis.set(title=title, xlabel="First coordinate (no unit)", ylabel="Second coordinate (no unit)")
-    axis.legend(fontsize=8)
-    return fig
-
-
-def error_bars(panels: Mapping[str, tuple], title: str, ylabel: str) -> Figure:
-    """Draws one panel per entry, its name below: x, y, and y's lower and upper bounds, each of shape (N,).
-
-    Explained in notebooks/05_evaluation.ipynb.
-    """
-    fig, axes = plt.subplots(1, len(panels), figsize=(10, 3), sharey=True, squeeze=False, layout="constrained")
-    for axis, (name, (x, y, low, high)) in zip(axes[0], panels.items(), strict=True):
-        axis.errorbar(x, y, np.abs([np.subtract(y, low), np.subtract(high, y)]), fmt="o-", capsize=4)
-        axis.set(xlabel=name)
-    axes[0, 0].set_ylabel(ylabel)
-    fig.suptitle(title)
+    axis.legend(fontsize=9)
     return fig

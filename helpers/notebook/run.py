@@ -106,13 +106,19 @@ class Run:
     def save_model(self, model, file: str) -> Path:
         """Saves a Keras model, whole or not at all, and returns the full path of the file.
 
+        What it was compiled with is left out: an optimiser that never trained it would only cause a warning on loading.
+
         Raises:
             UserError: its weights hold NaN or infinity, or the file cannot be written.
         """
         if any(not math.isfinite(float(abs(weights).sum())) for weights in model.get_weights()):
             raise UserError(f"{file} was not saved: the model holds NaN or infinite weights; lower the learning rate.")
-        with atomic(self.path(file)) as partial:
-            model.save(partial)
+        compiled, model.compiled = getattr(model, "compiled", False), False
+        try:
+            with atomic(self.path(file)) as partial:
+                model.save(partial)
+        finally:
+            model.compiled = compiled
         return self.folder / file
 
     def save_json(self, file: str, value: object) -> Path:

@@ -5,8 +5,9 @@ import random
 import numpy as np
 
 from helpers.console import quiet_stderr
-from helpers.notebook import exercises, parameters, plots
+from helpers.notebook import exercises, parameters
 from helpers.notebook.run import Run
+from helpers.notebook.style import set_style
 
 
 def setup(name: str, namespace: dict[str, object], keras: bool = True) -> Run:
@@ -32,7 +33,7 @@ def setup(name: str, namespace: dict[str, object], keras: bool = True) -> Run:
     defaults = parameters.defaults(name)
     if changed := [f"{key} = {value!r}" for key, value in values.items() if value != defaults.get(key, value)]:
         print(f"The text speaks of the default run; this one has {', '.join(changed)}.")
-    plots.set_style()
+    set_style()
     random.seed(values["SEED"])
     np.random.seed(values["SEED"])
     if keras:

@@ -5,11 +5,10 @@ import lazy_loader
 # What the room offers, by file; each is imported when it is first used.
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    ["fitting", "recipes", "drawn_digits", "tuning"],
+    ["fitting", "recipes", "drawn_digits"],
     {
         "fitting": ["cosine_decay", "fit", "one_cycle"],
         "recipes": ["FAST", "REFERENCE", "Recipe"],
         "drawn_digits": ["draw"],
-        "tuning": ["build_model", "importance", "search", "trials_table"],
     },
 )

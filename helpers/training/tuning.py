@@ -1,6 +1,6 @@
-"""Searching hyperparameters with KerasTuner. Explained in notebooks/04_tuning.ipynb.
+"""Shares the random search of notebooks/04_tuning.ipynb, or a Bayesian one, among processes or machines.
 
-`python -m helpers.training.tuning --help` runs the same search in several processes or on a Dask cluster.
+`python -m helpers.training.tuning --help` tells how. Each trial is trained in a process of its own.
 """
 
 if __name__ == "__main__":  # again under its own name, by which the processes of the trials know it
@@ -18,11 +18,9 @@ import hashlib
 import inspect
 import itertools
 import json
-import logging
 import os
 import re
 import shutil
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -32,9 +30,7 @@ import keras
 import keras_tuner as kt
 import numpy as np
 import pandas as pd
-from sklearn.ensemble import RandomForestRegressor
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.inspection import permutation_importance
 from threadpoolctl import threadpool_limits
 
 from helpers import data, paths, pool
@@ -44,115 +40,63 @@ from helpers.errors import UserError
 from helpers.files import write_json
 from helpers.models.networks import baseline_cnn
 
-METHODS = ("random", "bayesian", "hyperband")
-RESULTS = ("val_accuracy", "val_loss", "accuracy", "loss", "parameters", "train_seconds")
-HYPERPARAMETERS = ("filters_1", "filters_2", "kernel_size", "dense_units", "dropout", "learning_rate")
+METHODS = ("random", "bayesian")
 # Options of the command line: the parameters of notebook 04 with their defaults and, for numbers, smallest values.
 OPTIONS = {"DATASET": ("mnist",), "TRAIN_SIZE": (60000, 100), "VALIDATION": (6000, 100), "RUN": ("latest",)}
-OPTIONS |= {"SEARCH_TRAIN_SIZE": (8000, 100), "TRIALS": (8, 2), "SEARCH_EPOCHS": (2, 1), "BATCH_SIZE": (128, 1)}
+OPTIONS |= {"SEARCH_TRAIN_SIZE": (8000, 100), "TRIALS": (10, 2), "SEARCH_EPOCHS": (2, 1), "BATCH_SIZE": (128, 1)}
 OPTIONS |= {"SEED": (0, 0)}
+Part = tuple[np.ndarray, np.ndarray]  # images uint8 (N, 28, 28), and their one-hot labels (N, classes)
 
 
 def build_model(hp: kt.HyperParameters, num_classes: int = 10) -> keras.Model:
-    """The search space: asks `hp` for each value, and returns the compiled network made of them."""
-    model = baseline_cnn(
-        filters=(hp.Int("filters_1", 32, 48, step=8), hp.Int("filters_2", 64, 96, step=16)),
-        kernel_size=hp.Choice("kernel_size", [3, 5]),
-        dense_units=hp.Int("dense_units", 128, 256, step=64),
-        dropout=hp.Float("dropout", 0.0, 0.5, step=0.1),
-        num_classes=num_classes,
-    )
-    learning_rate = hp.Float("learning_rate", 3e-4, 1e-2, sampling="log")
+    """The space of notebook 04, asked in the same order, so that a seed draws the same values here and there."""
+    kernel_size = hp.Choice("kernel_size", [3, 5])
+    dropout = hp.Float("dropout", 0.0, 0.5, step=0.1)
+    filters = tuple(hp.Int(name, 4, 64, step=2, sampling="log") for name in ("filters_1", "filters_2"))
+    dense_units = hp.Int("dense_units", 16, 256, step=2, sampling="log")
+    learning_rate = hp.Float("learning_rate", 1e-5, 1e-1, sampling="log")
+    model = baseline_cnn(filters, kernel_size, dense_units, dropout, num_classes=num_classes)
     model.compile(keras.optimizers.Adam(learning_rate), loss="categorical_crossentropy", metrics=["accuracy"])
     return model
 
 
 def search(
-    method: str,
-    train: tuple[np.ndarray, np.ndarray],
-    validation: tuple[np.ndarray, np.ndarray],
-    trials: int,
-    epochs: int,
-    folder: Path,
-    seed: int = 0,
-    batch_size: int = 128,
-    hypermodel: Callable[[kt.HyperParameters], keras.Model] | None = None,
-    **where,
-) -> "Search":
-    """Looks for the hyperparameters with the best validation accuracy.
+    method: str, train: Part, validation: Part, trials: int, epochs: int, batch_size: int, seed: int, folder: Path, **where
+) -> "Search":  # fmt: skip
+    """Looks for the hyperparameters with the best validation accuracy; returns the tuner with all its trials.
 
     The search lives in `folder`/<method>-<hash of all that defines it>. So a changed search starts anew, an
     interrupted one goes on after its last finished trial, a finished one is only read. A damaged state file is set
-    aside with a note. The same seed gives the same trials; with several at a time, those of Bayesian optimisation
-    and Hyperband also depend on the order in which trials end.
-
-    Args:
-        method: "random", "bayesian" or "hyperband".
-        train: Images (N, 28, 28, 1), float32 in 0..1, and one-hot labels (N, classes).
-        validation: The same for the images that measure each trial.
-        trials: Models that the first two methods train, for `epochs` epochs each. Hyperband spends the same number of
-            epochs, or less than a model's more, on more models, most of which it stops early.
-        epochs: Epochs of a model.
-        folder: Where searches live.
-        seed: Decides the trials, and the initial values and the order of images in each.
-        batch_size: Images per step.
-        hypermodel: Takes kt.HyperParameters and returns a compiled model; `build_model` by default.
-        where: Any of scheduler, workers and threads of `pool.trainings`, which then gives each trial a process of its
-            own; without them all trials run in this one.
-
-    Returns:
-        The tuner with all its trials.
+    aside with a note. `where` is scheduler, workers and threads of `pool.trainings`.
 
     Raises:
-        UserError: For bad arguments, when three trials in a row fail, and as `pool.trainings` does.
+        UserError: three trials in a row failed; and as `pool.trainings` does.
     """
-    _check(method, train, validation, trials, epochs)
-    hypermodel = hypermodel or functools.partial(build_model, num_classes=train[1].shape[1])
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns that many networks are traced; that's meant
-    threads = [where.get("threads", 1)] if where else []  # results depend on it, if only in the last digits
-    name = _fingerprint(hypermodel, train, validation, method, trials, epochs, seed, batch_size, *threads)
-    tuner = _open(lambda: Search(_oracle(method, trials, epochs, seed), hypermodel, Path(folder) / name, seed))
+    settings = trials, epochs, batch_size, seed, where.get("threads", 1)  # threads change the last digits
+    build = functools.partial(build_model, num_classes=train[1].shape[1])
+    name = f"{method}-{_fingerprint(build, *train, *validation, settings=settings)}"
+    tuner = _open(lambda: Search(_oracle(method, trials, seed), build, Path(folder) / name))
     try:
-        if where:
-            tuner.share(train, validation, epochs, batch_size, where)
-        else:
-            tuner.search(train, validation, epochs, batch_size)
+        with threadpool_limits(1):  # the matrices of Bayesian optimisation are tiny: threads only wait for each other
+            tuner.share(functools.partial(_train, build, seed, epochs, batch_size), (train, validation), where)
     except RuntimeError as error:
         if "consecutive failures" not in str(error):
             raise
         reason = _last_line(str(error))
         raise UserError(f"The search stopped, because three trials in a row failed; the last: {reason}.") from error
-    finally:
-        # What follows must not depend on whether trials ran or were only read.
-        keras.utils.set_random_seed(seed)
     tuner.clean()
     return tuner
 
 
-def _check(method: str, train: tuple, validation: tuple, trials: int, epochs: int) -> None:
-    """Raises UserError for arguments that no search can work with."""
-    if method not in METHODS:
-        raise UserError(f"There is no search method {method!r}: choose one of {', '.join(METHODS)}.")
-    for name, value in (("trials", trials), ("epochs", epochs)):
-        if not isinstance(value, int) or value < 1:
-            raise UserError(f"A search needs {name} of at least 1, as a whole number, but got {value!r}.")
-    for name, (x, y) in (("training", train), ("validation", validation)):
-        if len(x) == 0 or len(x) != len(y) or np.ndim(y) != 2:
-            raise UserError(
-                f"The {name} data of a search must be images and as many one-hot labels; "
-                f"found shapes {np.shape(x)} and {np.shape(y)}."
-            )
-
-
-def _fingerprint(hypermodel: Callable, train: tuple, validation: tuple, method: str, *settings: int) -> str:
-    """The method, and eight characters that change with all else that changes the outcome."""
+def _fingerprint(build: Callable, *arrays: np.ndarray, settings: tuple) -> str:
+    """Eight characters that change with all that changes the outcome."""
     hp = kt.HyperParameters()
-    hypermodel(hp)  # declares the space
-    sources = [inspect.getsource(part) for part in (build_model, getattr(hypermodel, "func", hypermodel), baseline_cnn)]
+    build(hp)  # declares the space
+    sources = [inspect.getsource(part) for part in (build.func, baseline_cnn, _train)]
     digest = hashlib.sha256(json.dumps([hp.get_config(), sources, settings]).encode())
-    for array in (*train, *validation):
+    for array in arrays:
         digest.update(np.ascontiguousarray(array))
-    return f"{method}-{digest.hexdigest()[:8]}"
+    return digest.hexdigest()[:8]
 
 
 def _open(new: Callable[[], "Search"]) -> "Search":
@@ -172,73 +116,27 @@ def _open(new: Callable[[], "Search"]) -> "Search":
     return tuner
 
 
-def _oracle(method: str, trials: int, epochs: int, seed: int) -> kt.Oracle:
+def _oracle(method: str, trials: int, seed: int) -> kt.Oracle:
     """What chooses the values of the next trial."""
-    # KerasTuner takes a seed of 0 for "none given" and draws one at random; and it counts upwards from the
-    # seed, so that neighbours would share trials: those of other seeds, and those of other methods.
-    start = 1 + (1000 * seed + 100 * METHODS.index(method)) % 2**31
-    common = {"objective": kt.Objective("val_accuracy", "max"), "seed": start}
+    # KerasTuner takes a seed of 0 for "none given"; and it counts upwards from the seed, so that neighbours would
+    # share trials. Notebook 04 does the same.
+    common = {"objective": kt.Objective("val_accuracy", "max"), "max_trials": trials, "seed": 1 + 1000 * seed % 2**31}
     if method == "random":
-        return kt.oracles.RandomSearchOracle(max_trials=trials, **common)
-    if method == "bayesian":
-        return _Bayesian(max_trials=trials, num_initial_points=max(2, trials // 3), **common)
-    return _Hyperband(budget=trials * epochs, max_epochs=epochs, factor=2, **common)
-
-
-class _Bayesian(kt.oracles.BayesianOptimizationOracle):
-    """Values where a Gaussian process, fitted to the trials so far, promises most."""
-
-    def populate_space(self, trial_id):
-        """Values for the next trial."""
-        # The state of an oracle leaves out its random generator, so a resumed search would leave the path of an
-        # uninterrupted one: another oracle with a seed of this trial's own takes over the state and chooses.
-        chooser = kt.oracles.BayesianOptimizationOracle(self.objective, seed=self.seed + len(self.trials))
-        chooser.trials = self.trials
-        chooser.set_state(self.get_state())
-        # The matrices are tiny, so threads only wait for each other; that a scale hits its bound is no news.
-        with threadpool_limits(1), warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            response = chooser.populate_space(trial_id)
-        self.set_state(chooser.get_state())
-        return response
-
-
-class _Hyperband(kt.oracles.HyperbandOracle):
-    """Hyperband (Li et al. 2018), repeated until the next trial would exceed `budget` epochs in all."""
-
-    def __init__(self, budget: int, **kwargs):
-        super().__init__(hyperband_iterations=budget, **kwargs)  # more rounds than the budget can pay
-        self.budget = budget
-
-    def populate_space(self, trial_id):
-        """Values for the next trial, or the end of the search where it would exceed the budget."""
-        before = copy.deepcopy(self.get_state())
-        response = super().populate_space(trial_id)
-        if response["status"] == "RUNNING":
-            spent = sum(_new_epochs(trial.hyperparameters.values) for trial in self.trials.values())
-            if spent + _new_epochs(response["values"]) > self.budget:
-                self.set_state(before)
-                # Trials under way may let cheaper ones follow.
-                return {"status": "IDLE" if self.ongoing_trials else "STOPPED"}
-        return response
-
-
-def _new_epochs(values: dict) -> int:
-    """The epochs that a Hyperband trial adds to those of the trial that it continues."""
-    return values["tuner/epochs"] - values["tuner/initial_epoch"]
+        return kt.oracles.RandomSearchOracle(**common)
+    return kt.oracles.BayesianOptimizationOracle(num_initial_points=max(2, trials // 3), **common)
 
 
 class Search(kt.Tuner):
-    """One tuner for every oracle, whose state with all trials is one file, written whole or not at all.
+    """A tuner that shares its trials, and whose state with all of them is one file, written whole or not at all.
 
     KerasTuner's own files, one for the oracle and one for each trial, are written in place: a process killed in
     between leaves them truncated or in disagreement. Here they are never read.
     """
 
-    def __init__(self, oracle: kt.Oracle, hypermodel: Callable, folder: Path, seed: int):
-        self.seed, self.file = seed, folder / "search.json"
+    def __init__(self, oracle: kt.Oracle, build: Callable, folder: Path):
+        self.file = folder / "search.json"
         oracle.verbose = 0
-        super().__init__(oracle, hypermodel, directory=str(folder.parent), project_name=folder.name)
+        super().__init__(oracle, build, directory=str(folder.parent), project_name=folder.name)
 
     def save(self):
         """Writes the state; called whenever a trial has ended."""
@@ -258,98 +156,53 @@ class Search(kt.Tuner):
         changes = {"ongoing_trials": {}, "run_times": done, "retry_queue": again, "end_order": ended}
         self.oracle.set_state(state["oracle"] | changes)
 
-    def run_trial(self, trial, train: tuple, validation: tuple, epochs: int, batch_size: int) -> dict:
-        """Trains one model in this process."""
-        ended = _train(self.hypermodel.build, self.seed, epochs, batch_size, self._call(trial), train, validation)
-        return self._keep(trial.trial_id, *ended)
-
-    def share(self, train: tuple, validation: tuple, epochs: int, batch_size: int, where: dict) -> None:
-        """Trains all models in processes of their own, by `pool.trainings`."""
-        function = functools.partial(_train, self.hypermodel.build, self.seed, epochs, batch_size)
-        parts = tuple((_small(x), y) for x, y in (train, validation))
+    def share(self, function: Callable, parts: tuple[Part, Part], where: dict) -> None:
+        """Gives `function` the values of each trial and the data, in processes of their own, by `pool.trainings`."""
         with contextlib.closing(pool.trainings(function, self._calls(), data=parts, **where)) as ended:
-            for (trial_id, *_), future in ended:
+            for (trial_id, _), future in ended:
                 trial, error = self.oracle.get_trial(trial_id), future.exception()
                 if isinstance(error, UserError):
                     raise error
                 if error:  # no network can be built or trained with these values
                     trial.status, trial.message = "INVALID", f"{type(error).__name__}: {error}"
+                    print(f"Note: trial {int(trial_id) + 1} failed: {_last_line(trial.message)}.")
                 else:
-                    metrics = self._keep(trial_id, *future.result())
-                    self.oracle.update_trial(trial_id, metrics)
+                    self.oracle.update_trial(trial_id, metrics := future.result())
                     trial.status = "COMPLETED"
                 self.on_trial_end(trial)
                 if not error:
                     print(f"trial {int(trial_id) + 1}: val_accuracy {metrics['val_accuracy']:.4f}", flush=True)
 
-    def _calls(self) -> Iterator[tuple | None]:
+    def _calls(self) -> Iterator[tuple[str, kt.HyperParameters] | None]:
         """The trials to start; None while the next one waits for another's result."""
         for number in itertools.count():
             trial = self.oracle.create_trial(f"asked {number}")
             if trial.status == "STOPPED":
                 return
-            yield self._call(trial) if trial.status == "RUNNING" else None
-
-    def _call(self, trial) -> tuple[str, kt.HyperParameters, bytes | None]:
-        """A trial's name and values, and the weights of the one that it continues, if it does."""
-        parent = trial.hyperparameters.values.get("tuner/trial_id")
-        return trial.trial_id, trial.hyperparameters, parent and self._weights(parent).read_bytes()
-
-    def _keep(self, trial_id: str, metrics: dict, weights: bytes | None) -> dict:
-        """Keeps the weights of a trial that may be continued; returns the metrics."""
-        if weights:
-            self._weights(trial_id).write_bytes(weights)
-        return metrics
-
-    def _weights(self, trial_id: str) -> Path:
-        return Path(self.get_trial_dir(trial_id), "trial.weights.h5")
-
-    def on_trial_end(self, trial):
-        """Reports why a trial failed."""
-        if trial.status != "COMPLETED":
-            print(f"Note: trial {int(trial.trial_id) + 1} failed: {_last_line(trial.message)}.")
-        super().on_trial_end(trial)
+            yield (trial.trial_id, trial.hyperparameters) if trial.status == "RUNNING" else None
 
     def clean(self):
-        """Deletes what a finished search no longer needs: KerasTuner's own files, Hyperband's weights."""
+        """Deletes what a finished search no longer needs, KerasTuner's own files."""
         for folder in self.file.parent.glob("trial_*"):
             shutil.rmtree(folder, ignore_errors=True)
         self.file.with_name("oracle.json").unlink(missing_ok=True)
 
 
-def _train(build, seed: int, epochs: int, batch_size: int, call: tuple, train: tuple, validation: tuple) -> tuple:
-    """Trains one model and measures it on the validation data after its last epoch: a trial, `call` as in `Search`.
-
-    Returns its metrics and, for Hyperband, its weights.
-    """
-    _, hp, inherited = call
-    (x, y), held_out = ((to_input(x) if x.dtype == np.uint8 else x, y) for x, y in (train, validation))
-    first, last = hp.values.get("tuner/initial_epoch", 0), hp.values.get("tuner/epochs", epochs)
+def _train(
+    build: Callable, seed: int, epochs: int, batch_size: int, call: tuple, train: Part, validation: Part
+) -> dict:
+    """Trains one network; returns its metrics after its best epoch, as KerasTuner does."""
     started = time.monotonic()
-    keras.utils.clear_session(free_memory=False)  # Python collects the last model when it needs the memory
-    keras.utils.set_random_seed(seed + first)  # the same for all: only the values make the difference
-    model = build(hp)
-    with tempfile.TemporaryDirectory() as folder:
-        file, weights = Path(folder, "trial.weights.h5"), None
-        if inherited:
-            file.write_bytes(inherited)
-            model.optimizer.build(model.trainable_variables)  # Adam goes on with its running means
-            model.load_weights(file)
-        fitted = model.fit(x, y, initial_epoch=first, epochs=last, batch_size=batch_size, verbose=0)
-        val_loss, val_accuracy = model.evaluate(*held_out, batch_size=1000, verbose=0)
-        if "tuner/epochs" in hp.values:
-            model.save_weights(file)
-            weights = file.read_bytes()
-    accuracy, loss = (fitted.history[name][-1] for name in ("accuracy", "loss"))
-    seconds = time.monotonic() - started
-    figures = (val_accuracy, val_loss, accuracy, loss, model.count_params(), seconds)
-    return dict(zip(RESULTS, figures, strict=True)), weights
-
-
-def _small(x: np.ndarray) -> np.ndarray:
-    """Images as the uint8 (N, 28, 28) that they were made of, a quarter of the size, where nothing is lost by it."""
-    small = np.rint(255 * x[..., 0]).astype(np.uint8)
-    return small if np.array_equal(to_input(small), x) else x
+    keras.utils.set_random_seed(seed)  # the same for all: only the values make the difference
+    model = build(call[1])
+    (x, y), (held_out, labels) = train, validation
+    history = model.fit(
+        to_input(x), y, batch_size, epochs, verbose=0, validation_data=(to_input(held_out), labels),
+        validation_batch_size=1000,
+    ).history  # fmt: skip
+    best = int(np.argmax(history["val_accuracy"]))
+    costs = {"parameters": model.count_params(), "train_seconds": time.monotonic() - started}
+    return {name: values[best] for name, values in history.items()} | costs
 
 
 def _last_line(text: str | None) -> str:
@@ -359,59 +212,15 @@ def _last_line(text: str | None) -> str:
 
 def trials_table(tuner: Search) -> pd.DataFrame:
     """One row per finished trial, the best validation accuracy first; `trial` counts from 1 as they started."""
-    rows, names = [], [hp.name for hp in tuner.oracle.get_space().space] + ["tuner/epochs"]
-    for trial in tuner.oracle.trials.values():
-        if trial.status == "COMPLETED":
-            row = {"trial": int(trial.trial_id) + 1}
-            row |= {name: trial.hyperparameters.get(name) for name in names if name in trial.hyperparameters.values}
-            row |= {name: trial.metrics.get_last_value(name) for name in RESULTS}
-            rows.append(row)
-    if not rows:
-        raise UserError(f"The search in {paths.display(Path(tuner.project_dir))} has no finished trial yet.")
-    table = pd.DataFrame(rows).rename(columns={"tuner/epochs": "epochs"}).astype({"parameters": int})
-    table = table.round({"dropout": 3})  # 3 · 0.1 is 0.30000000000000004
+    rows = [
+        {"trial": int(trial.trial_id) + 1}
+        | trial.hyperparameters.values
+        | {name: trial.metrics.get_last_value(name) for name in trial.metrics.metrics}
+        for trial in tuner.oracle.trials.values()
+        if trial.status == "COMPLETED"
+    ]
+    table = pd.DataFrame(rows).astype({"parameters": int}).round({"dropout": 3})  # 3 · 0.1 is 0.30000000000000004
     return table.sort_values("val_accuracy", ascending=False, kind="stable", ignore_index=True)
-
-
-def importance(table: pd.DataFrame, seed: int = 0, repeats: int = 20) -> tuple[pd.DataFrame, float]:
-    """Ranks hyperparameters by how much they mattered: permutation importance of a random forest fitted to trials.
-
-    Source: Breiman, Random forests, Machine Learning 45 (2001). Explained in notebooks/04_tuning.ipynb.
-
-    Args:
-        table: Trials as from `trials_table`, at least 3.
-        seed: Of the forest and of the shuffling.
-        repeats: How often each column is shuffled.
-
-    Returns:
-        One row per hyperparameter, the most important first, and the forest's out-of-bag R². `importance` is how much
-        R² the forest loses when that column is shuffled (mean of `repeats`, standard deviation `sd`);
-        `rank_correlation` is Spearman's with the validation accuracy: its sign tells which way is better. An
-        out-of-bag R² near 0 or below means that the trials are too few to tell.
-
-    Raises:
-        UserError: The table has fewer than 3 trials or none of HYPERPARAMETERS.
-    """
-    columns = [name for name in HYPERPARAMETERS if name in table]
-    if len(table) < 3 or not columns:
-        raise UserError(f"Importance needs at least 3 trials with their hyperparameters; found {len(table)}.")
-    x, y = table[columns], 100 * table["val_accuracy"]
-    forest = RandomForestRegressor(200, min_samples_leaf=2, oob_score=True, random_state=seed).fit(x, y)
-    drop = permutation_importance(forest, x, y, n_repeats=repeats, random_state=seed)
-    result = pd.DataFrame(
-        {
-            "importance": drop.importances_mean,
-            "sd": drop.importances_std,
-            "rank_correlation": [_rank_correlation(x[name], y) for name in columns],
-        },
-        index=pd.Index(columns, name="hyperparameter"),
-    )
-    return result.sort_values("importance", ascending=False, kind="stable"), float(forest.oob_score_)
-
-
-def _rank_correlation(a: pd.Series, b: pd.Series) -> float:
-    """Spearman's; not a number, and no warning, where one of the two never changes."""
-    return a.corr(b, method="spearman") if a.nunique() > 1 and b.nunique() > 1 else float("nan")
 
 
 @command
@@ -419,9 +228,9 @@ def main(argv: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m helpers.training.tuning",
-        description="Searches hyperparameters, each trial in a process of its own. Random search gives the same trials "
-        "to the bit wherever and however many at a time they run; what Bayesian optimisation and Hyperband try depends "
-        "on the order in which trials end. The same command resumes an interrupted search.",
+        description="Searches the hyperparameters of notebook 04, each trial in a process of its own. Random search "
+        "gives the same trials to the bit wherever and however many at a time they run; what Bayesian optimisation "
+        "tries depends on the order in which trials end. The same command resumes an interrupted search.",
     )
     parser.add_argument("--method", default="random", choices=METHODS, help="(random)")
     for name, (value, *_) in OPTIONS.items():
@@ -441,15 +250,16 @@ def main(argv: list[str] | None = None) -> None:
     os.environ["PATIENCE"] = args.patience or os.environ.get("PATIENCE", "")
     with checking():
         pool.patience()
+    warnings.simplefilter("ignore", ConvergenceWarning)  # a scale of the Gaussian process at its bound is no news
     dataset = data.load(args.DATASET)
     x, y = data.subset(dataset.x_train, dataset.y_train, args.TRAIN_SIZE, args.SEED)
     train, validation = data.split(x, y, args.VALIDATION, args.SEED)
     train = data.subset(*train, args.SEARCH_TRAIN_SIZE, args.SEED)
-    parts = ((to_input(x), keras.utils.to_categorical(y, dataset.num_classes)) for x, y in (train, validation))
+    parts = [(x, keras.utils.to_categorical(y, dataset.num_classes)) for x, y in (train, validation)]
     folder = paths.outputs() / args.RUN / "tuning"
     try:
         tuner = search(
-            args.method, *parts, args.TRIALS, args.SEARCH_EPOCHS, folder, args.SEED, args.BATCH_SIZE,
+            args.method, *parts, args.TRIALS, args.SEARCH_EPOCHS, args.BATCH_SIZE, args.SEED, folder,
             workers=args.workers, threads=args.threads, scheduler=args.scheduler,
         )  # fmt: skip
     except KeyboardInterrupt as error:

@@ -48,15 +48,6 @@ def test_means_leave_out_identity_and_what_augmentation_shows():
     assert found["lowest"] == 0.2
 
 
-def test_table_of_severities(images):
-    x, y = images
-    which = [("brightness", level) for level in range(1, 6)] + [("translate", 2)]
-    table = robustness.severity_table(robustness.answers({"a": perfect(y)}, x, which)["a"], y)
-    assert table.index.tolist() == ["brightness", "translate"] and table.columns.tolist() == [1, 2, 3, 4, 5]
-    assert (table.loc["brightness"] == 1).all() and table.loc["translate"].count() == 1
-    assert len(robustness.EVERY_SEVERITY) == 11 * 5
-
-
 def test_calibration_is_the_mean_over_corruptions_without_identity():
     y = np.zeros(100, int)
     sure = np.tile([50.0, 0.0], (100, 1))

@@ -1,7 +1,5 @@
 """The notebooks keep to the contract, and the contract notices when they do not."""
 
-import copy
-
 import contract
 import nbformat
 import pytest

@@ -144,8 +144,24 @@ def test_setup_refuses_what_the_rules_refuse(outputs, extra):
 def test_setup_without_keras_is_quick_and_quiet(outputs):
     code = (
         "import sys; from helpers.notebook.session import setup; from helpers import data, images, predict, series\n"
-        "setup('01_exploration', {'RUN': 'test', 'SEED': 3}, keras=False)\n"
+        "setup('01_exploration', {'RUN': 'test', 'SEED': 0}, keras=False)\n"
         "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_other_parameters_than_the_text_speaks_of_are_named(outputs, capsys):
+    setup("01_exploration", {"RUN": "test", "SEED": 3, "EMBEDDING_SIZE": 500}, keras=False)
+    assert (
+        capsys.readouterr().out == "The text speaks of the default run; this one has SEED = 3, EMBEDDING_SIZE = 500.\n"
+    )
+
+
+def test_defaults_are_those_of_the_notebook(monkeypatch, tmp_path):
+    found = parameters.defaults("01_exploration")
+    assert found["SEED"] == 0 and found["DATASET"] == "mnist" and "RUN" not in found
+    monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path)
+    assert parameters.defaults("01_exploration") == {}
+    (tmp_path / "01_exploration.ipynb").write_text("{", encoding="utf-8")
+    assert parameters.defaults("01_exploration") == {}

@@ -261,3 +261,12 @@ def test_outputs_dir_may_be_relative_or_start_at_home(monkeypatch, tmp_path):
 def test_paths_are_shown_relative_to_the_project(tmp_path):
     assert paths.display(paths.ROOT / "data" / "mnist.npz") == "data/mnist.npz"
     assert paths.display(tmp_path) == tmp_path.as_posix()
+
+
+def test_claims_are_named_where_they_fail(outputs, capsys):
+    run = Run("01_exploration", "mine")
+    run.claims({"a is larger than b": True, "c is": np.True_})
+    assert capsys.readouterr().out == "All 2 statements of the text that were checked hold in this run.\n"
+    run.claims({"a is larger than b": True, "c falls": np.False_, "d rises": 0})
+    said = capsys.readouterr().out
+    assert said == "1 of 3 statements of the text hold in this run. Not in this run:\n- c falls\n- d rises\n"

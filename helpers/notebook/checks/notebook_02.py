@@ -1,0 +1,108 @@
+"""What is right in the exercises of notebooks/02_preprocessing.ipynb."""
+
+import numpy as np
+
+from helpers.notebook.exercises import choice, exercise
+
+DISTINCT = 20  # grey levels that a picture has at least; a mask has two
+EVEN = 40  # grey levels between the brightest and the darkest part of the paper, at most, once a shadow is removed
+
+
+@exercise(
+    "02.1",
+    hint="The longer side becomes 20 pixels, both sides are divided by the same number, and shapes name the height "
+    "first. The target is pixel (14, 14); `place` rounds to whole pixels.",
+)
+def box_and_move(answer):
+    found = tuple(float(number) for number in answer)
+    wrong = {
+        (10, 20, 5, 9): "Height comes first.",
+        (20, 10, 9, 5): "Rows go down, columns to the right.",
+        (20, 10, 4, 9): "The middle in MNIST is 14, not 13.5.",
+        (20, 10, 4.8, 9.4): "It moves by whole pixels.",
+        (20, 20, 5, 9): "The proportions are kept.",
+        (28, 14, 5, 9): "The box has 20 pixels, not 28.",
+    }
+    return wrong.get(found, found == (20, 10, 5, 9))
+
+
+@exercise(
+    "02.2",
+    hint="In the mask of a chalkboard the board is white. Paper covers more than half of a picture, so when more than "
+    "half of a mask is white, the mask shows the paper: return 255 - mask.",
+)
+def either_polarity(answer):
+    drawn = np.zeros((64, 64), bool)
+    drawn[8:40, 20:26] = drawn[8:14, 20:50] = True
+    # (paper, ink): usual ones, faint ones, both darker and both brighter than the middle of the scale
+    for paper, ink in ((235, 40), (50, 230), (205, 165), (60, 100), (115, 60), (150, 240)):
+        mask = np.asarray(answer(np.where(drawn, ink, paper).astype(np.uint8)))
+        kind = f"{'dark' if ink < paper else 'bright'} ink (ink {ink}, paper {paper})"
+        if mask.shape != drawn.shape or not set(np.unique(mask).tolist()) <= {0, 255}:
+            return "A mask has the picture's shape and holds 0 and 255 only."
+        if not np.array_equal(mask > 0, drawn):
+            return f"With {kind} the mask does not show the ink in white."
+    return True
+
+
+@exercise(
+    "02.3",
+    hint="Across: the right column minus the left one, the middle row counted twice. Down: the bottom row minus the "
+    "top one, the middle column counted twice. A negative sum means that it gets darker in that direction.",
+)
+def sobel_by_hand(answer):
+    found = tuple(float(number) for number in answer)
+    wrong = {
+        (640, 320): "Mind the signs: the left column and the top row count negatively.",
+        (-320, -640): "These are swapped: across comes first.",
+        (-480, -240): "The middle row of the filter counts twice.",
+    }
+    return wrong.get(found, found == (-640, -320))
+
+
+choice(
+    "02.4",
+    right="ab",
+    hint="Each level is replaced by the share of pixels as dark or darker. Can that share fall when the level rises? "
+    "At which level does it pass one half? Then look at the pencil in the figure, and at what was measured for CLAHE.",
+)
+
+
+@exercise(
+    "02.5",
+    hint="cv2.morphologyEx(grey, cv2.MORPH_CLOSE, kernel) with kernel = np.ones((91, 91), np.uint8) fills in dark "
+    "strokes up to 90 pixels wide. Blur the result a little before you divide.",
+)
+def no_shadows(answer, grey_photos, conditions, finish, otsu, reader, y_new, hits):
+    if len(answer) != len(grey_photos):
+        return f"It has {len(answer)} pictures, not {len(grey_photos)}."
+    pictures = [np.asarray(picture) for picture in answer]
+    if any(p.shape != g.shape or p.dtype != np.uint8 for p, g in zip(pictures, grey_photos, strict=True)):
+        return "Each picture is uint8 and has the shape of its grey photograph."
+    shadows = np.flatnonzero(np.asarray(conditions) == "shadow")
+    if np.median([len(np.unique(pictures[i])) for i in shadows]) < DISTINCT:
+        return "These are masks; grey pictures are asked for."
+    if np.median([_unevenness(pictures[i]) for i in shadows]) > EVEN:
+        return "The paper is still darker in the shadow than beside it."
+    masks = [finish(otsu(picture)) for picture in pictures]
+    right = reader.predict(np.reshape(masks, (len(masks), -1))) == y_new
+    if right[shadows].mean() < 0.5:
+        return f"Otsu's method reads only {right[shadows].mean():.0%} of the photographs with a shadow."
+    if right.mean() <= hits["Otsu"].mean():
+        return f"{right.mean():.1%} are read now, no more than before: other photographs have suffered."
+    return True
+
+
+def _unevenness(picture):
+    """The range of the paper's brightness (the upper quartile) over sixteen parts of a picture, in grey levels."""
+    side = picture.shape[0] // 4 * 4
+    parts = picture[:side, :side].reshape(4, side // 4, 4, side // 4).swapaxes(1, 2).reshape(16, -1)
+    return np.ptp(np.percentile(parts, 75, axis=1))
+
+
+choice(
+    "02.6",
+    right="bc",
+    hint="Two of them compare a difference with its interval, one is about the square root in a standard error, and "
+    "one about the kind of pictures that were measured. Who took these photographs?",
+)
