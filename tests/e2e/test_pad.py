@@ -60,6 +60,9 @@ def lab(tmp_path_factory):
     for folder in ("work", "config/labconfig", "home", "outputs"):
         (base / folder).mkdir(parents=True)
     shutil.copy(paths.NOTEBOOKS / NOTEBOOK, base / "work")
+    models = base / "outputs/latest/models"  # the cell that makes the predictor loads the reader's own network, too
+    models.mkdir(parents=True)
+    shutil.copy(paths.REFERENCE / "digits.keras", models / "baseline.keras")
     quiet = '{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}'
     (base / "config/labconfig/page_config.json").write_text(quiet, encoding="utf-8")
     own = {"HOME": "home", "JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime",
