@@ -165,7 +165,7 @@ def test_bootstrap_elsewhere_says_what_to_do(tmp_path, repository):
     done = run_cell(tmp_path, bootstrap(repository))
     assert done.returncode != 0 and done.stderr.count("\n") == 1
     assert done.stderr.startswith(
-        "The helpers package was not found: download the project, then run 'pip install -e .'"
+        "No helpers package: download the project, run 'pip install -e .'"
     )
 
 
