@@ -164,9 +164,7 @@ def test_bootstrap_finds_helpers_above_the_notebook(repository):
 def test_bootstrap_elsewhere_says_what_to_do(tmp_path, repository):
     done = run_cell(tmp_path, bootstrap(repository))
     assert done.returncode != 0 and done.stderr.count("\n") == 1
-    assert done.stderr.startswith(
-        "No helpers package: download the project, run 'pip install -e .'"
-    )
+    assert done.stderr.startswith("No helpers package: download the project, run 'pip install -e .'")
 
 
 def test_without_an_address_nothing_is_fetched(tmp_path):
