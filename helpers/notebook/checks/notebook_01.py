@@ -13,6 +13,7 @@ GAIN = 0.05  # what eight templates per class gain at least over one
 
 @exercise("01.1", hint="Pixels in one picture, times colours, times pictures, times the bytes of one float32.")
 def megabytes(answer):
+    """The memory of 60,000 colour images of 224 × 224 pixels as float32."""
     if not is_number(answer):
         return "One number is wanted."
     right = 60_000 * 224 * 224 * 3 * 4 / 1e6
@@ -30,6 +31,7 @@ def megabytes(answer):
 
 @exercise("01.2", hint="weights.sum(axis=2) is the ink in each row; times np.arange(28), summed, it gives each centre.")
 def centre(answer, x_held):
+    """The mean position of the ink, rows and columns counted from 0."""
     given = np.asarray(answer, dtype=float)
     if given.shape != (2,):
         return "Two numbers are wanted: (row, column)."
@@ -51,6 +53,7 @@ def centre(answer, x_held):
     "01.3", hint="np.flatnonzero(y_few == 1)[:40] are the ones to keep; join them with the indices of all others."
 )
 def recall_of_ones(answer, flat_few, y_few, flat_held, y_held):
+    """The recall of the 1s with few training images."""
     if not is_number(answer):
         return "One number is wanted: the first of the two that the function returns."
     kept = np.concatenate([np.flatnonzero(y_few != 1), np.flatnonzero(y_few == 1)[:LEFT]])
@@ -65,6 +68,7 @@ def recall_of_ones(answer, flat_few, y_few, flat_held, y_held):
 
 @exercise("01.4", hint="Sum each mean image over its rows and columns, axis=(1, 2); argmax tells the class.")
 def most_ink(answer, mean_images):
+    """The class whose images hold most ink on average."""
     if len(answer) != 2:
         return "Two numbers are wanted: (label, ratio)."
     ink = mean_images.sum(axis=(1, 2), dtype=float)
@@ -78,6 +82,7 @@ def most_ink(answer, mean_images):
 
 @exercise("01.5", hint="KMeans(8).fit(flat_few[y_few == label]).cluster_centers_ for each label; np.stack joins them.")
 def templates(answer, flat_few, y_few, flat_held, y_held, num_classes):
+    """A classifier with several means per class."""
     given = np.asarray(answer, dtype=float)
     if given.shape != (num_classes, EACH, flat_few.shape[1]):
         return f"The shape is {given.shape}, not {(num_classes, EACH, flat_few.shape[1])}."

@@ -14,6 +14,7 @@ EVEN = 40  # grey levels between the brightest and the darkest part of the paper
     "first. The target is pixel (14, 14); `place` rounds to whole pixels.",
 )
 def box_and_move(answer):
+    """Shape in the box of 20 pixels, and the move to the centre of mass."""
     found = tuple(float(number) for number in answer)
     wrong = {
         (10, 20, 5, 9): "Height comes first.",
@@ -32,6 +33,7 @@ def box_and_move(answer):
     "half of a mask is white, the mask shows the paper: return 255 - mask.",
 )
 def either_polarity(answer):
+    """A threshold that finds the ink whether it is darker or brighter than the paper."""
     drawn = np.zeros((64, 64), bool)
     drawn[8:40, 20:26] = drawn[8:14, 20:50] = True
     # (paper, ink): usual ones, faint ones, both darker and both brighter than the middle of the scale
@@ -51,6 +53,7 @@ def either_polarity(answer):
     "top one, the middle column counted twice. A negative sum means that it gets darker in that direction.",
 )
 def sobel_by_hand(answer):
+    """Both Sobel filters on one patch."""
     found = tuple(float(number) for number in answer)
     wrong = {
         (640, 320): "Mind the signs: the left column and the top row count negatively.",
@@ -74,6 +77,7 @@ choice(
     "strokes up to 90 pixels wide. Blur the result a little before you divide.",
 )
 def no_shadows(answer, grey_photos, conditions, finish, otsu, reader, y_new, hits):
+    """The photographs divided by their paper."""
     if len(answer) != len(grey_photos):
         return f"It has {len(answer)} pictures, not {len(grey_photos)}."
     pictures = [np.asarray(picture) for picture in answer]

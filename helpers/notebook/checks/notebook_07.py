@@ -7,6 +7,7 @@ from helpers.notebook.exercises import choice, exercise, is_number
 
 @exercise("07.1", hint="Amdahl's law: add up the parts, replace one of them by a tenth of it, add up again, divide.")
 def amdahl(answer, report_parts):
+    """How much faster a step becomes when one part takes a tenth of its time."""
     if not is_number(answer):
         return "A number is wanted."
     whole, forward = sum(report_parts.values()), report_parts["forward pass"]
@@ -19,6 +20,7 @@ def amdahl(answer, report_parts):
 
 @exercise("07.2", hint="Places of the output × weights of one filter, all its input maps included × number of filters.")
 def multiplications(answer):
+    """The multiplications of a convolution with padding."""
     if not is_number(answer):
         return "A number is wanted."
     told = {
@@ -39,6 +41,7 @@ def multiplications(answer):
     "the rate that falls gets 96.8 %, the constant one 95.9: the high rate covers the ground, the fall settles.",
 )
 def fall(answer, cycle, fast, x_train, batch_size):
+    """Two networks trained on 12,000 images: at a constant rate, and along one cycle."""
     if cycle is ...:
         return "The second network, along one cycle, is still open."
     for name, model, scheduled in (("constant", answer, False), ("cycle", cycle, True)):
@@ -71,6 +74,7 @@ choice(
 
 @exercise("07.5", hint="`images[:, :, ::-1]` mirrors an array of images; then two calls of `predict`, and `np.mean`.")
 def mirror(answer, better, x_val):
+    """The mean probabilities of each image and its mirror image."""
     images = x_val[:1000]
     alone, left_right, upside_down = (
         better.predict(view, verbose=0) for view in (images, images[:, :, ::-1], images[:, ::-1])
@@ -99,6 +103,7 @@ def mirror(answer, better, x_val):
     "take `.abs()`. By luck: with so few seeds, one difference in nine or so exceeds 2 standard errors.",
 )
 def beyond_two(answer, ablation):
+    """The rows of the ablation that lie more than two standard errors from the whole recipe."""
     if isinstance(answer, str) or not all(isinstance(name, str) for name in answer):
         return "A list of names is wanted."
     difference, sd = ablation["mean"] - ablation["mean"].iloc[0], ablation["sd"]
