@@ -1,13 +1,14 @@
 """What dropout, batch normalisation and augmentation bring: python -m benchmarks.ablation [--seeds 3].
 
 Trains the network of notebook 03 with each of them left out, the plain network, and the student report's as
-published; writes outputs/reference/ablation.json after each training, so that an interrupted measurement goes on.
-Accuracies are of validation images and of MNIST-C's corruptions. Some 40 minutes on two cores.
-Read by notebooks/03_baseline_cnn.ipynb and 08_robustness.ipynb.
+published; some minutes of one core for each. Accuracies are of validation images and of MNIST-C's corruptions.
+Each training is kept in outputs/ablation/, so that an interrupted measurement goes on; outputs/reference/ablation.json,
+which notebooks/03_baseline_cnn.ipynb and 08_robustness.ipynb read, is written when all of them are there.
 """
 
 import argparse
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -28,13 +29,12 @@ from tools import trainings
 FILE = paths.REFERENCE / "ablation.json"
 EPOCHS, BATCH_SIZE, RATE = 10, 128, 0.002  # of notebook 03
 CORRUPTED = 1000  # test images per corruption
-PLAIN = {"dropout": 0.0, "batch_norm": False, "augmented": False}
 VARIANTS = {
     "baseline": {},
     "without dropout": {"dropout": 0.0},
     "without batch norm": {"batch_norm": False},
     "without augmentation": {"augmented": False},
-    "plain": PLAIN,
+    "plain": {"dropout": 0.0, "batch_norm": False, "augmented": False},
     "report": None,  # the plain network with Adam as Keras has it, not decaying
 }
 
@@ -73,12 +73,13 @@ def summary(rows: list[dict]) -> dict:
     return own | {"mnist_c": {name.split("/")[1]: figure for name, figure in figures.items() if "/" in name}}
 
 
-def write(rows: dict[str, dict], train_size: int) -> None:
-    """Writes the file from rows named VARIANT/SEED."""
-    its = {name: [rows[key] for key in sorted(rows) if key.split("/")[0] == name] for name in VARIANTS}
-    counts = {"seeds": min(map(len, its.values())), "images": CORRUPTED, "train_images": train_size}
-    variants = {name: summary(found) for name, found in its.items() if found}
-    write_json(FILE, counts | {"variants": variants, "rows": rows} | environment())
+def kept(train_size: int) -> tuple[Path, dict[str, dict]]:
+    """Where trainings on so many images are kept, and the rows there, or in the file itself, by VARIANT/SEED."""
+    path = paths.outputs() / "ablation" / f"{train_size}-images.json"
+    if path.exists():
+        return path, read_json(path)
+    before = read_json(FILE) if FILE.exists() else {}
+    return path, before["rows"] if before.get("train_images") == train_size else {}
 
 
 @command
@@ -89,18 +90,20 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--train-size", type=trainings.at_least_1, default=54_000, help="images to learn from")
     trainings.add_training_options(parser)
     args = parser.parse_args(argv)
-    before = read_json(FILE) if FILE.exists() else {}
-    rows = before["rows"] if before.get("train_images") == args.train_size else {}
+    path, rows = kept(args.train_size)
     items = [(name, seed) for seed in range(args.seeds) for name in VARIANTS if f"{name}/{seed}" not in rows]
     dataset = data.load()
     train, validation = data.reference_split(dataset)
     parts = data.subset(*train, args.train_size), validation, (dataset.x_test, dataset.y_test)
     for (name, seed), row in trainings.train_all(train_and_measure, items, args, parts):
         rows[f"{name}/{seed}"] = row
-        write(rows, args.train_size)
+        write_json(path, rows)
         print(f"{name}, seed {seed}: {row['val_accuracy']:.2%}, MNIST-C {row['mnist_c/mean']:.1%}", flush=True)
-    write(rows, args.train_size)
-    for name, variant in read_json(FILE)["variants"].items():
+    rows = {f"{name}/{seed}": rows[f"{name}/{seed}"] for seed in range(args.seeds) for name in VARIANTS}
+    variants = {name: summary([rows[f"{name}/{seed}"] for seed in range(args.seeds)]) for name in VARIANTS}
+    counts = {"seeds": args.seeds, "images": CORRUPTED, "train_images": args.train_size}
+    write_json(FILE, counts | {"variants": variants, "rows": rows} | environment())
+    for name, variant in variants.items():
         cells = [variant["accuracy"], variant["val_accuracy"], *(variant["mnist_c"][c] for c in ("fog", "mean"))]
         print(f"{name:24}" + "".join(f"{spread(cell['mean'], cell['sd']):>18}" for cell in cells))
 

@@ -97,6 +97,11 @@ def _from_keras(name: str) -> Dataset:
         import keras  # here, because importing it takes seconds and data/mnist.npz needs none of it
 
         train, test = getattr(keras.datasets, name).load_data()
+    except ImportError as error:
+        raise UserError(
+            f"{name} would be downloaded by Keras, which is not installed: run 'pip install .[train]' in the project's "
+            "folder, or 'git checkout data/mnist.npz'."
+        ) from error
     except Exception as error:  # Keras raises several types, some of them bare Exception
         raise UserError(
             f"Keras could not download {name} ({error}): check the network, or give DATASET the path of an .npz file."

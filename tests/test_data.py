@@ -123,6 +123,12 @@ def test_missing_mnist_without_network(tmp_path, monkeypatch):
     refused("mnist", "could not download mnist", "no network", ".npz")
 
 
+def test_missing_mnist_without_keras(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "MNIST", tmp_path / "gone.npz")
+    monkeypatch.setitem(sys.modules, "keras", None)  # as where only reading is installed
+    refused("mnist", "Keras, which is not installed", "pip install .[train]", "git checkout")
+
+
 def fake_keras(monkeypatch, load_data):
     """Stands for Keras, whose import takes seconds and whose download needs a network."""
     source = types.SimpleNamespace(load_data=load_data)

@@ -9,7 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     {
         "decode": ["flatten_alpha", "read_image"],
         "steps": ["WORK", "polarity_evidence", "remove_background", "resize", "stretch", "threshold", "to_grayscale"],
-        "find_digit": ["find_digits", "keep_strokes", "remove_rules"],
+        "find_digit": ["find_digits", "remove_rules"],
         "strokes": ["crop", "normalise_stroke", "stroke_width"],
         "mnist_form": ["BOX", "FIELD", "STROKE", "centre_of_mass", "fit_box", "half_pixel_moves", "trace"],
         "candidates": ["find_candidates", "preprocess"],

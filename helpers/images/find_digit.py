@@ -53,11 +53,6 @@ def _rules(page: np.ndarray) -> list[tuple[np.ndarray, int]]:
     return found
 
 
-def keep_strokes(mask: np.ndarray) -> np.ndarray:
-    """Keeps the strokes of the digit, the first of `find_digits`; drops specks, rules, frames and tables."""
-    return find_digits(mask)[0][1]
-
-
 def find_digits(mask: np.ndarray) -> list[tuple[float, np.ndarray]]:
     """The groups of components that may be the digit, each as (doubt, mask), the most plausible first with doubt 0.
 

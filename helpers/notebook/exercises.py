@@ -69,10 +69,10 @@ def check(number: str, answer: object) -> None:
         return
     try:
         verdict = test(answer, *(variables[name] for name in wanted))
-        reason = f" {verdict}" if isinstance(verdict, str) else ""
+        right, reason = (False, f" {verdict}") if isinstance(verdict, str) else (bool(verdict), "")
     except Exception as error:  # an answer of the wrong type is a wrong answer, not a crash of the notebook
-        verdict, reason = False, f" {type(error).__name__}: {error}."
-    if verdict is True or (not isinstance(verdict, str) and verdict):  # NumPy's True included
+        right, reason = False, f" {type(error).__name__}: {error}."
+    if right:
         solved.add(number)
         mine = [other for other in EXERCISES if other[:2] == number[:2]]
         print(f"Exercise {number}: correct. {len(solved.intersection(mine))} of {len(mine)} solved.")

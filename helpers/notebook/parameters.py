@@ -115,6 +115,6 @@ def defaults(notebook: str) -> dict[str, object]:
         [cell] = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
         lines = [line for line in ast.parse("".join(cell["source"])).body if isinstance(line, ast.Assign)]
         values = {line.targets[0].id: ast.literal_eval(line.value) for line in lines}
-    except (OSError, ValueError, KeyError, SyntaxError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, SyntaxError, AttributeError):
         return {}
     return {name: value for name, value in values.items() if name != "RUN"}

@@ -8,57 +8,62 @@ from helpers import images
 from helpers.images import find_digit
 
 
-def test_keep_strokes_drops_specks_and_edges(seven):
+def strokes_kept(mask):
+    """The most plausible digit of a mask."""
+    return images.find_digits(mask)[0][1]
+
+
+def test_find_digits_drops_specks_and_edges(seven):
     dirty = seven.copy()
     for row, column in ((20, 20), (180, 30), (40, 180)):
         dirty[row : row + 3, column : column + 3] = 255
     dirty[:, 190:] = 255  # a strip of the table
-    assert np.array_equal(images.keep_strokes(dirty), seven)
+    assert np.array_equal(strokes_kept(dirty), seven)
 
 
 @pytest.mark.parametrize("inset", [8, 18])
-def test_keep_strokes_drops_a_frame(seven, inset):
+def test_find_digits_drops_a_frame(seven, inset):
     framed = cv2.rectangle(seven.copy(), (inset, inset), (199 - inset, 199 - inset), 255, 2)
-    assert np.array_equal(images.keep_strokes(framed), seven)
+    assert np.array_equal(strokes_kept(framed), seven)
 
 
-def test_keep_strokes_drops_a_ring(seven):
-    assert np.array_equal(images.keep_strokes(cv2.circle(seven.copy(), (100, 100), 92, 255, 2)), seven)
+def test_find_digits_drops_a_ring(seven):
+    assert np.array_equal(strokes_kept(cv2.circle(seven.copy(), (100, 100), 92, 255, 2)), seven)
 
 
-def test_keep_strokes_drops_a_rule_through_the_digit(seven):
+def test_find_digits_drops_a_rule_through_the_digit(seven):
     ruled = cv2.line(seven.copy(), (0, 100), (199, 102), 255, 3)
-    kept = images.keep_strokes(ruled)
+    kept = strokes_kept(ruled)
     assert np.count_nonzero(kept != seven) < 60
 
 
-def test_keep_strokes_keeps_broken_strokes(seven):
+def test_find_digits_keeps_broken_strokes(seven):
     broken = seven.copy()
     broken[100:108] = 0
-    assert np.array_equal(images.keep_strokes(broken), broken)
+    assert np.array_equal(strokes_kept(broken), broken)
 
 
-def test_keep_strokes_of_a_digit_at_the_edge(seven):
+def test_find_digits_of_a_digit_at_the_edge(seven):
     cut = images.crop(seven)
-    assert np.array_equal(images.keep_strokes(cut), cut)
+    assert np.array_equal(strokes_kept(cut), cut)
 
 
-def test_keep_strokes_of_a_broken_frame_like_stroke_is_no_frame(seven):
+def test_find_digits_of_a_broken_frame_like_stroke_is_no_frame(seven):
     part = seven.copy()
     cv2.circle(part, (78, 100), 12, 255, 3)  # beside the stem, under the bar: not framed on all sides
-    assert images.keep_strokes(part)[50, 100] == 255
+    assert strokes_kept(part)[50, 100] == 255
 
 
-def test_keep_strokes_prefers_the_digit_to_a_line():
+def test_find_digits_prefers_the_digit_to_a_line():
     mask = np.zeros((200, 200), np.uint8)
     mask[20:23, 20:180] = 255
     cv2.circle(mask, (100, 120), 30, 255, 8)
-    assert not images.keep_strokes(mask)[:40].any()
+    assert not strokes_kept(mask)[:40].any()
 
 
 def test_thin_lines_to_the_edge_are_cut_off(seven):
     lined = cv2.line(seven.copy(), (0, 30), (199, 140), 255, 2)
-    kept = images.keep_strokes(lined)
+    kept = strokes_kept(lined)
     assert find_digit.touches(kept) == 0
     assert np.mean(kept[seven > 0] > 0) > 0.97 and np.count_nonzero(kept[seven == 0]) < 250
 
@@ -66,7 +71,7 @@ def test_thin_lines_to_the_edge_are_cut_off(seven):
 def test_squared_paper_leaves_the_digit(seven):
     squared = seven.copy()
     squared[8::22] = squared[:, 12::22] = 255
-    kept = images.keep_strokes(squared)
+    kept = strokes_kept(squared)
     overlap = np.count_nonzero(kept & seven) / np.count_nonzero(kept | seven)
     assert overlap > 0.9
 

@@ -27,6 +27,10 @@ def three(monkeypatch):
 
     choice("03.3", right="bd", hint="Two are right.")
 
+    @exercise("03.4", hint="One number.")
+    def ambiguous(answer):
+        return np.asarray(answer) == 3
+
 
 def said(capsys, number, answer):
     check(number, answer)
@@ -43,8 +47,8 @@ def test_right_open_and_the_reason(capsys):
     assert said(capsys, "03.1", ...) == "Exercise 03.1: not answered yet\n"
     assert said(capsys, "03.1", 4) == 'Exercise 03.1: not yet. Too many. A hint: exercises.hint("03.1")\n'
     assert "TypeError" in said(capsys, "03.1", "three")
-    assert said(capsys, "03.1", np.int64(3)) == "Exercise 03.1: correct. 1 of 3 solved.\n"
-    assert said(capsys, "03.1", 3) == "Exercise 03.1: correct. 1 of 3 solved.\n"
+    assert said(capsys, "03.1", np.int64(3)) == "Exercise 03.1: correct. 1 of 4 solved.\n"
+    assert said(capsys, "03.1", 3) == "Exercise 03.1: correct. 1 of 4 solved.\n"
 
 
 @pytest.mark.parametrize("answer, right", [("bd", True), ("DB", True), ("b, d", True), (["b", "d"], True), ({"d", "b"}, True),
@@ -55,6 +59,11 @@ def test_letters(capsys, answer, right):
 
 def test_a_cell_that_was_not_run(capsys):
     assert "first run the cells above it; no_such_variable" in said(capsys, "03.2", 1)
+
+
+def test_an_array_where_a_number_is_wanted_is_wrong_and_no_crash(capsys):
+    assert "not yet. ValueError" in said(capsys, "03.4", [3, 3])
+    assert "correct" in said(capsys, "03.4", 3)
 
 
 def test_hints(capsys):
