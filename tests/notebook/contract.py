@@ -229,7 +229,7 @@ def headings(book: Book) -> Iterator[str]:
 def short_cells(book: Book) -> Iterator[str]:
     """No wall of code."""
     for cell in book.code:
-        if lines(cell.source) > MAX_LINES and "book-keeping" not in tags(cell):  # that is folded: a list of claims
+        if lines(cell.source) > MAX_LINES:
             yield f"a cell has {lines(cell.source)} lines, more than {MAX_LINES}: {cell.source[:40]!r}"
         if long := [
             line for line in cell.source.split("\n") if len(line) > MAX_WIDTH and "bootstrap" not in tags(cell)
