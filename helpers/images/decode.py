@@ -4,6 +4,8 @@ Files are not trusted: format and size are read from the header before memory is
 """
 
 import io
+import re
+import threading
 import warnings
 from pathlib import Path
 
@@ -17,7 +19,14 @@ from helpers.errors import UserError
 MAX_PIXELS = 120_000_000  # the largest phone cameras make 50 to 108 million
 MAX_BYTES = 200_000_000
 DETAIL = 1000  # longest side in pixels that suffices to locate and read one digit
-FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM")
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "AVIF", "HEIF")
+HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # brands of what iPhones write
+PDF_SIDE = 2000  # longest side in pixels that a page of a PDF is drawn at
+PAGE = re.compile(r"(.+\.pdf)#(\d+)", re.IGNORECASE)  # the name of a page: scan.pdf#3
+_PDF = threading.Lock()  # the library is not made for several threads
+# The next segment of a JPEG file: within the coded pixels, FF is followed by 00, or by D0 to D7 between their parts.
+_JUNK = bytes(range(1, 255)) * 4
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 
 
@@ -27,17 +36,23 @@ def read_image(source: str | Path | bytes, detail: int = DETAIL) -> np.ndarray:
     16-bit and float values are scaled to 8 bits; transparency is flattened onto a background that shows the drawing.
 
     Args:
-        source: path or bytes of a file.
+        source: path or bytes of a file. Of a PDF the first page is read; `scan.pdf#3` names the third.
         detail: pixels that suffice. A picture whose longest side is at least twice as long is decoded at 1/2, 1/4 or
             1/8 of its size, but not below `detail`: several times as fast for JPEG.
 
     Raises:
         UserError: if the file is missing, unreadable, empty, damaged, too large or not a picture.
     """
-    name = "The picture" if isinstance(source, bytes) else Path(source).name
+    name, page = "The picture" if isinstance(source, bytes) else Path(source).name, 1
+    if not isinstance(source, bytes) and (named := PAGE.fullmatch(str(source))) and not Path(source).exists():
+        source, page = named[1], int(named[2])
     encoded = source if isinstance(source, bytes) else _read_bytes(Path(source))
     if not encoded:
         raise UserError(f"{name} is empty (0 bytes): save or upload it again.")
+    if b"%PDF-" in encoded[:1024]:
+        return _draw_page(encoded, page, name)
+    if encoded[4:8] == b"ftyp" and encoded[8:12] in HEIC:
+        _open_heic(name)
     kind, longest, unusual = _check_header(encoded, name)
     parts = max((part for part in (1, 2, 4, 8) if longest // part >= detail), default=1)
     # IMREAD_UNCHANGED keeps transparency and float values, but ignores the EXIF orientation of photos.
@@ -46,7 +61,10 @@ def read_image(source: str | Path | bytes, detail: int = DETAIL) -> np.ndarray:
         raise UserError(f"{name} is damaged or cut off and cannot be decoded: save or upload it again.")
     if kind in ("JPEG", "MPO"):
         flags, parts = REDUCED.get(parts, flags), 1
+        encoded += b"" if _ends(encoded) else b"\xff\xd9"
     picture = _to_8_bit(_decode(encoded, flags, name), name)
+    if kind in ("BMP", "DIB") and picture.ndim == 3 and picture.shape[2] == 4 and not picture[..., 3].any():
+        picture = picture[..., :3]  # programs that know no transparency leave its bytes 0
     if picture.ndim == 3 and picture.shape[2] == 4:  # before shrinking, which would mix ink with invisible colours
         picture = flatten_alpha(picture)
     if parts > 1:
@@ -54,6 +72,56 @@ def read_image(source: str | Path | bytes, detail: int = DETAIL) -> np.ndarray:
         size = max(1, width // parts), max(1, height // parts)
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)  # averages, so a line of one pixel survives
     return cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB if picture.ndim == 2 else cv2.COLOR_BGR2RGB)
+
+
+def pages(path: str | Path) -> int:
+    """How many pages a PDF has; 0 for any other file, and where that cannot be told."""
+    try:
+        with open(path, "rb") as file:
+            if b"%PDF-" not in file.read(1024):
+                return 0
+        with _PDF, _pdfium().PdfDocument(path) as document:
+            return len(document)
+    except Exception:  # what is wrong with it is said when it is read
+        return 0
+
+
+def _draw_page(encoded: bytes, page: int, name: str) -> np.ndarray:
+    """A page of a PDF, counted from 1, on white: uint8 RGB. Raises UserError, also if pypdfium2 is missing."""
+    try:
+        pdfium = _pdfium()
+    except ImportError as error:
+        raise UserError(f"{name} is a PDF: to read its pages, pip install pypdfium2, or save them as PNG.") from error
+    try:
+        with _PDF, pdfium.PdfDocument(encoded) as document:
+            count = len(document)
+            if 1 <= page <= count:
+                shown = document[page - 1]
+                scale = PDF_SIDE / max(1.0, *shown.get_size())
+                return np.ascontiguousarray(shown.render(scale=scale, rev_byteorder=True).to_numpy()[..., :3])
+    except Exception as error:  # damaged data make the library raise anything
+        locked = "password" in str(error).lower()
+        said = "is locked by a password: save it without" if locked else "is damaged and cannot be read: save it again"
+        raise UserError(f"{name} {said}.") from error
+    raise UserError(f"{name} is not there: the PDF has {count} pages.")
+
+
+def _pdfium():
+    """The library that draws PDFs; ImportError without it."""
+    import pypdfium2
+
+    return pypdfium2
+
+
+def _open_heic(name: str) -> None:
+    """Lets Pillow open HEIC. Raises UserError if pillow-heif is missing."""
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise UserError(
+            f"{name} is a HEIC picture: to read it, pip install pillow-heif, or save it as JPEG."
+        ) from error
+    pillow_heif.register_heif_opener()
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -81,7 +149,9 @@ def _check_header(encoded: bytes, name: str) -> tuple[str, int, bool]:
     except PIL.Image.DecompressionBombError as error:
         raise UserError(f"{name} is too large: at most {MAX_PIXELS // 10**6} million pixels are read.") from error
     except Exception as error:  # a broken header makes Pillow's decoders raise anything
-        raise UserError(f"{name} is not a picture that can be read: use PNG, JPEG, WebP, BMP, TIFF or GIF.") from error
+        raise UserError(
+            f"{name} is not a picture that can be read: use PNG, JPEG, WebP, AVIF, HEIC, BMP, TIFF, GIF or PDF."
+        ) from error
     if width * height > MAX_PIXELS:
         raise UserError(
             f"{name} has {width} × {height} pixels; at most {MAX_PIXELS // 10**6} million are read: shrink it first."
@@ -92,8 +162,8 @@ def _check_header(encoded: bytes, name: str) -> tuple[str, int, bool]:
 def _is_whole(encoded: bytes, kind: str) -> bool:
     """Whether a file is complete; always true for formats whose decoders check that themselves."""
     if kind in ("JPEG", "MPO"):
-        # libjpeg fills the missing part of a truncated photo with grey; older OpenCV returns that silently.
-        return encoded.rfind(b"\xff\xd9") > encoded.rfind(b"\xff\xda")
+        # libjpeg fills the missing part of a truncated photo with grey; OpenCV returns that silently.
+        return _ends(encoded) or _all_lines(encoded)
     if kind == "PNG":
         # OpenCV allocates as much as a damaged chunk header claims, gigabytes if need be.
         at = 8
@@ -102,6 +172,25 @@ def _is_whole(encoded: bytes, kind: str) -> bool:
             if at >= len(encoded):
                 return False
     return True
+
+
+def _ends(encoded: bytes) -> bool:
+    """Whether the picture in a JPEG file ends as it should; what lies behind it, such as a video, does not matter."""
+    at = 2
+    while marker := _MARKER.search(encoded, at):
+        if marker[0] == b"\xff\xd9":
+            return True
+        at = marker.end() + int.from_bytes(encoded[marker.end() : marker.end() + 2], "big")
+    return False
+
+
+def _all_lines(encoded: bytes) -> bool:
+    """Whether a JPEG file without its end still holds all of the picture.
+
+    Then a decoder has no use for further bytes; where lines are missing, it makes lines of them.
+    """
+    shown = [cv2.imdecode(np.frombuffer(encoded + more + b"\xff\xd9", np.uint8), 0) for more in (b"", _JUNK)]
+    return shown[0] is not None and np.array_equal(*shown)
 
 
 def _decode(encoded: bytes, flags: int, name: str) -> np.ndarray:

@@ -12,6 +12,7 @@ from helpers.images.strokes import crop, fill_pinholes, normalise_stroke, stroke
 
 BOX, FIELD = 20, 28  # MNIST's box for the digit and its whole image, in pixels
 COARSE = 10  # longest side in pixels up to which edges are too coarse to show the width of a stroke
+HAIRLINE = 2  # shorter side in pixels below which a digit is the line of a fine pen
 TRACE = 160  # longest side in pixels at which the strokes of a single digit are processed
 STROKE = (2.0, 3.2)  # stroke widths of two thirds of the digits in MNIST, in pixels of the 20×20 box
 
@@ -90,7 +91,8 @@ def finish_grey(cropped: np.ndarray) -> Steps:
     """The last four steps for a tiny digit, keeping its grey levels. A digit in MNIST's form already stays unchanged."""
     steps = {"cropped": cropped, "stroke width": cropped}
     coarse = max(cropped.shape) <= COARSE
-    if max(cropped.shape) != BOX and not coarse:
+    hairline = min(cropped.shape) < HAIRLINE  # no digit of MNIST is as thin
+    if (max(cropped.shape) != BOX or hairline) and not coarse:
         steps["stroke width"] = change_stroke(resize(cropped, TRACE))
     steps["20×20 box"] = fit_box(steps["stroke width"], BOX - coarse)
     steps["centred 28×28"] = centre_of_mass(steps["20×20 box"])

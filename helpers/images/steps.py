@@ -185,10 +185,14 @@ def stretch(bright: np.ndarray) -> np.ndarray:
         raise NoDigit("No ink was found: paper and strokes cannot be told apart.")
     dark, light = float(np.median(paper)), float(np.percentile(ink, 90))
     noise = 1.4826 * float(np.median(np.abs(paper - dark)))
+    # JPEG rings beside strokes, where the median does not see it; next to them, grey is the edge of the ink.
+    beside = cv2.dilate((bright > level).astype(np.uint8), np.ones((3, 3), np.uint8)) == 0
+    rings = float(np.percentile(np.abs(bright[beside] - dark), 98)) if beside.any() else 0.0
+    floor = max(2.5 * noise, min(1.5 * rings, 0.3 * (light - dark)))
     # Levels that already span the range, as MNIST's do, stay as they are.
     scale = 1 if light - dark > 240 else 255 / (light - dark)
     result = np.clip((bright - dark) * scale, 0, 255)
-    result[bright <= dark + 2.5 * noise] = 0
+    result[bright <= dark + floor] = 0
     return np.round(result).astype(np.uint8)
 
 

@@ -56,6 +56,8 @@ def normalise_stroke(mask: np.ndarray, low: float, high: float) -> np.ndarray:
     if width == 0 or low <= width <= high:
         return mask
     wanted = (low if width < low else high) / size
+    if wanted >= 1:  # a speck, smaller than any stroke should be wide
+        return mask
     change = (wanted * size - width) / (2 * (1 - wanted))  # (width + 2c) / (size + 2c) = wanted
     holes = _count(255 - pad(mask))
     pieces = _count(mask)

@@ -31,13 +31,13 @@ def main(argv: list[str] | None = None) -> int:
                 if args.csv:
                     results = stack.enter_context(closing(Results(args.csv)))
                 files, problems = batch.find_pictures(args.paths)
-                if args.steps:
-                    os.makedirs(args.steps, exist_ok=True)
+                for folder in filter(None, (args.steps, args.table)):
+                    os.makedirs(folder, exist_ok=True)
                 names = [record["file"] for record in problems] + files
                 earlier = results.status if results and not args.force else {}
                 done = {name: earlier[name] for name in names if earlier.get(name, "error") != "error"}
                 todo = [name for name in files if name not in done]
-                options = args.model, args.line, args.steps, args.scheduler
+                options = args.model, args.line, args.steps, args.table, args.scheduler
                 read = stack.enter_context(batch.reader(len(todo), *options))
                 if results:
                     results.start(None if args.force else {name for name in names if name in earlier} - done.keys())
@@ -75,6 +75,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         "paths", nargs="+", metavar="PATH", help="pictures, and folders that are searched for pictures at any depth"
     )
     parser.add_argument("--line", action="store_true", help="read all digits of a picture, not just one")
+    parser.add_argument(
+        "--table", metavar="DIR", help="read rows and columns, with or without a grid, and write them there, as one CSV file per picture: *.table.csv"
+    )  # fmt: skip
     parser.add_argument(
         "--csv", type=Path, metavar="FILE", help="add the rows to this file as they are finished, not always in the order of the files; "
         "what has a row there already is skipped unless that is an error, so the same command goes on after an interruption",

@@ -28,17 +28,20 @@ import numpy as np
 from helpers.console import quiet_stderr
 from helpers.errors import UserError
 from helpers.files import PARTIAL, atomic
+from helpers.images.decode import pages
 from helpers.predict.predictor import Predictor, Reading
 from helpers.predict.results import Record, printable
+from helpers.predict.tables import to_csv
 
 if TYPE_CHECKING:
     from distributed import Client
 
-# Files in folders are looked at if they are named so. HEIC cannot be read yet; a row that says so beats silence.
+# Files in folders are looked at if they are named so.
 SUFFIXES = frozenset(
-    ".png .jpg .jpeg .jpe .jfif .mpo .webp .bmp .dib .tif .tiff .gif .ppm .pgm .pbm .pnm .heic .heif .avif".split()
+    ".png .jpg .jpeg .jpe .jfif .mpo .webp .bmp .dib .tif .tiff .gif .ppm .pgm .pbm .pnm .heic .heif .avif .pdf".split()
 )
 STRIP = ".steps.png"  # how names of strips of steps end: they are not read as pictures later
+TABLE = ".table.csv"  # how names of tables end
 FEW = 16  # so many files are read right here; other processes would take longer to start
 AHEAD = 4  # files that a process has waiting, so that it never idles
 CHUNK = 64  # files per task of a cluster: a task costs some milliseconds
@@ -67,9 +70,16 @@ def find_pictures(given: list[str]) -> tuple[list[str], list[Record]]:
             files[str(Path(name))] = None
         else:
             raise UserError(f"{printable(name)} does not exist: check the path.")
+    files = dict.fromkeys(page for name in files for page in _pages(name))
     if not files and not problems:
         raise UserError(f"No pictures found in {', '.join(printable(name) for name in given)}.")
     return list(files), problems
+
+
+def _pages(name: str) -> list[str]:
+    """The names of the pages of a PDF that has several, as `decode.read_image` takes them; of other files the name."""
+    count = pages(name) if name.lower().endswith(".pdf") else 0
+    return [f"{name}#{page}" for page in range(1, count + 1)] if count > 1 else [name]
 
 
 def _walk(top: str, problems: list[Record]) -> Iterator[str]:
@@ -117,38 +127,51 @@ def to_record(file: str, reading: Reading) -> Record:
     if reading.probabilities is not None:
         record["probabilities"] = [round(float(p), 4) for p in reading.probabilities]
     if reading.characters:
-        record["characters"] = [{"text": t, "confidence": round(c, 4), "box": b} for t, c, b in reading.characters]
+        record["characters"] = [
+            {"text": t, "confidence": round(c, 4), "box": b, "probabilities": [round(p, 4) for p in each]}
+            for t, c, b, each in reading.characters
+        ]
+    if reading.cells:
+        record["cells"] = [cell._asdict() | {"confidence": round(cell.confidence, 4)} for cell in reading.cells]
     return record
 
 
 def read_file(
-    predictor: Predictor, file: str, line: bool = False, steps: str | None = None, folder: str = ""
+    predictor: Predictor,
+    file: str,
+    line: bool = False,
+    steps: str | None = None,
+    table: str | None = None,
+    folder: str = "",
 ) -> Record:
-    """Reads one file; whatever is wrong with it becomes the reason. With `steps` writes its strip of steps there.
+    """Reads one file; whatever is wrong with it becomes the reason.
 
-    `folder` is where a relative name starts, if not in the working directory. Raises UserError if the strip cannot
+    With `steps` writes its strip of steps into that folder, with `table` reads it as a table and writes that there.
+    `folder` is where a relative name starts, if not in the working directory. Raises UserError if one of them cannot
     be written: the disk is full, and it would be for the next file too.
     """
     started = time.perf_counter()
     try:
         with quiet_stderr():  # what decoders note there about damaged files, the record says
-            reading = predictor.read(Path(folder, file), line=line)
+            reading = predictor.read(Path(folder, file), line=line, table=bool(table))
     except Exception as error:  # one bad file must not stop the others, even where a library has a flaw
         reason = f"It could not be read ({type(error).__name__}: {error})."
         reading = Reading("error", reason=reason, seconds=time.perf_counter() - started)
     if steps and reading.steps:
-        write_strip(Path(steps), file, reading)
+        _, encoded = cv2.imencode(".png", strip(reading, 640 if reading.characters else 160))
+        _write(Path(steps), file, STRIP, encoded, "another folder for --steps")
+    if table and reading.cells:
+        _write(Path(table), file, TABLE, to_csv(reading.cells).encode(), "another folder for --table")
     return to_record(file, reading)
 
 
-def write_strip(folder: Path, file: str, reading: Reading) -> None:
-    """Writes the steps of a reading side by side as one PNG, named after the file. UserError if that fails."""
+def _write(folder: Path, file: str, suffix: str, content: bytes | np.ndarray, other: str) -> None:
+    """Writes what belongs to a picture into a folder, named after it. Raises UserError, which names the `other` way."""
     # Two files may have the same name in different folders, and a name may hold anything: a digest tells them apart.
     digest = hashlib.blake2b(os.fsencode(file), digest_size=6).hexdigest()
     name = re.sub(r"[^\w.-]", "_", printable(Path(file).name))[:40]
-    _, encoded = cv2.imencode(".png", strip(reading, 640 if reading.characters else 160))
-    with atomic(folder / f"{name}-{digest}{STRIP}", "another folder for --steps") as partial:
-        partial.write_bytes(encoded)
+    with atomic(folder / f"{name}-{digest}{suffix}", other) as partial:
+        partial.write_bytes(content)
 
 
 def strip(reading: Reading, side: int = 160) -> np.ndarray:
@@ -177,6 +200,7 @@ def reader(
     model: str | None = None,
     line: bool = False,
     steps: str | None = None,
+    table: str | None = None,
     scheduler: str | None = None,
     time_limit: float = TIME_LIMIT,
 ) -> Iterator[Callable[[Iterable[str]], Iterator[Record]]]:
@@ -185,12 +209,12 @@ def reader(
     `count` files are expected: a few are read right here, in order, many by one process per core or, with
     `scheduler`, by the workers of a Dask cluster. There, a file that kills its process or takes longer than
     `time_limit` seconds is tried again; after the second time its record says so, and the others go on. Raises
-    UserError if the model or the cluster cannot be used, or if a strip of steps cannot be written.
+    UserError if the model or the cluster cannot be used, or if a strip or table cannot be written.
     """
     predictor = Predictor(model)
-    options = Options(model, line, steps, time_limit, predictor.network.sha256)
+    options = Options(model, line, steps, table, time_limit, predictor.network.sha256)
     if count <= FEW:
-        yield lambda files: (read_file(predictor, file, line, steps) for file in files)
+        yield lambda files: (read_file(predictor, file, line, steps, table) for file in files)
     elif scheduler:
         from helpers.pool import cluster
 
@@ -216,6 +240,7 @@ class Options(NamedTuple):
     model: str | None
     line: bool
     steps: str | None
+    table: str | None
     time_limit: float
     network: str | None
     folder: str = ""
@@ -307,8 +332,8 @@ class Worker:
                 process.stdin.close()
             with suppress(subprocess.TimeoutExpired):  # a dead network drive may hold it
                 process.wait(1)
-            if self._options.steps:
-                for partial in Path(self._options.steps).glob(f"{PARTIAL}{process.pid}-*"):
+            for folder in filter(None, (self._options.steps, self._options.table)):
+                for partial in Path(folder).glob(f"{PARTIAL}{process.pid}-*"):
                     partial.unlink(missing_ok=True)
 
 
@@ -334,7 +359,7 @@ def serve() -> None:
             while True:
                 file = pickle.load(sys.stdin.buffer)
                 since[0] = time.monotonic()
-                answer(read_file(predictor, file, options.line, options.steps, options.folder))
+                answer(read_file(predictor, file, options.line, options.steps, options.table, options.folder))
                 since[0] = math.inf
         except UserError as error:
             answer(error)
@@ -379,7 +404,7 @@ def _read_on_cluster(client: "Client", options: Options, files: Iterable[str]) -
     """The records of files, in chunks."""
     from helpers.pool import stream
 
-    absolute = {name: os.path.abspath(path) for name in ("model", "steps") if (path := getattr(options, name))}
+    absolute = {name: os.path.abspath(path) for name in ("model", "steps", "table") if (path := getattr(options, name))}
     options, files = options._replace(folder=os.getcwd(), **absolute), iter(files)
     task = functools.partial(read_chunk, options=options)
     for chunk, future in stream(client, task, iter(lambda: tuple(itertools.islice(files, CHUNK)), ())):

@@ -47,9 +47,13 @@ TOGETHER = 6  # maximum number of pieces of one digit
 ONE_POLARITY = 0.25  # evidence of polarity (-1 to 1) from which only the likelier one is tried
 CROWD = 200  # more pieces of ink than that are several digits, or none
 MAX_GUESSES = 3000  # maximum number of candidate digits per picture
-NUMBER = 2.0  # minimum mean log-odds of being digits for a word to count as a number
+AMONG_LETTERS = 2.0  # minimum mean log-odds of being digits for a word to count as a number if something was skipped in it
+NUMBER = -1.0  # the same for any other word
+LEFT_OUT = 0.6  # of the height of its row: what is as high and left out may be a digit
 SKIPPED = -4.0  # log-odds assigned to a skipped character
 COUNTED = 0.8  # confidence from which a digit is counted, and drawn as certain
+KNOWN = 0.5  # probability from which it is said which digit it is; below, its text is UNKNOWN
+UNKNOWN = "?"
 WEIGHTS = paths.SHIPPED / "line_weights.json"
 
 # Images uint8 (N, 28, 28) -> probabilities of the ten digits (N, 10), and log-odds (N,) of being a digit at all; 0 is
@@ -58,11 +62,12 @@ Judge = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 class Character(NamedTuple):
-    """One digit of a line: its text, its confidence 0..1, and its box in the picture."""
+    """One digit of a line: its text, its confidence 0..1, its box in the picture, and the probabilities of 0 to 9."""
 
     text: str
     confidence: float
     box: tuple[int, int, int, int]
+    probabilities: tuple[float, ...]
 
 
 @dataclass(eq=False)
@@ -89,6 +94,7 @@ class Found(NamedTuple):
     """What was read in a page: the digits of each row, and what they were chosen from."""
 
     digits: list[list[Guess]]
+    complete: float  # probability that what was left out is no digit
     page: Page
     rows: list[Row]
     guesses: list[list[Guess]]
@@ -99,11 +105,11 @@ class Found(NamedTuple):
 # Reading ------------------------------------------------------------------------------------------------------
 
 
-def read(picture: np.ndarray, judge: Judge) -> tuple[list[list[Character]], Steps]:
-    """Reads all digits of a picture, uint8 (H, W) or (H, W, 3): the characters of each row, top to bottom, and the steps.
+def read(picture: np.ndarray, judge: Judge) -> tuple[list[list[Character]], float, Steps]:
+    """Reads all digits of a picture, uint8 (H, W) or (H, W, 3): the characters of each row, top to bottom.
 
-    Boxes are in the picture's own pixels, rows without digits are left out. Raises NoDigit if there is no digit at
-    all, UserError if the array is no picture.
+    Also returns the probability that no digit was left out, and the steps. Boxes are in the picture's own pixels, rows
+    without digits are left out. Raises NoDigit if there is no digit at all, UserError if the array is no picture.
     """
     picture = check_picture(picture)
     found = find(picture, judge)
@@ -111,7 +117,7 @@ def read(picture: np.ndarray, judge: Judge) -> tuple[list[list[Character]], Step
     if not rows:
         raise NoDigit("No digit was found: nothing in the picture looks like one.")
     steps = {"picture": picture, "background removed": found.page.ink, "pieces": _coloured(found.page, found.rows)}
-    return rows, steps | {"reading": annotate(picture, [character for row in rows for character in row])}
+    return rows, found.complete, steps | {"reading": annotate(picture, [character for row in rows for character in row])}
 
 
 def _character(guess: Guess, picture: np.ndarray, scale: float) -> Character:
@@ -121,7 +127,9 @@ def _character(guess: Guess, picture: np.ndarray, scale: float) -> Character:
     x, y = min(round(left), width - 1), min(round(top), height - 1)
     box = x, y, max(1, min(round(wide), width - x)), max(1, min(round(high), height - y))
     digit = int(guess.probabilities.argmax())
-    return Character(str(digit), float(guess.probabilities[digit] * guess.posterior), box)
+    text = str(digit) if guess.probabilities[digit] >= KNOWN else UNKNOWN
+    confidence = float(guess.probabilities[digit] * guess.posterior)
+    return Character(text, confidence, box, tuple(map(float, guess.probabilities)))
 
 
 def _coloured(page: Page, rows: list[Row]) -> np.ndarray:
@@ -140,7 +148,7 @@ def annotate(picture: np.ndarray, characters: list[Character]) -> np.ndarray:
     Blue where the reading is confident, orange and thicker where it is not: told apart by the colour-blind too.
     """
     shown = cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) if picture.ndim == 2 else picture.copy()
-    for text, confidence, (left, top, wide, high) in characters:
+    for text, confidence, (left, top, wide, high), _ in characters:
         colour, line = ((0, 114, 178), high / 40) if confidence >= COUNTED else ((213, 94, 0), high / 20)
         line = max(1, round(line))
         cv2.rectangle(shown, (left, top), (left + wide, top + high), colour, line)
@@ -193,11 +201,15 @@ def _recognise(page: Page, rows: list[Row], scale: float, judge: Judge) -> Found
         for guess, probabilities, likely in zip(together, *judge(np.stack([g.image for g in together])), strict=True):
             guess.probabilities, guess.likely = probabilities, float(likely)
             guess.score = weigh("digit", digit_facts(guess))
-    found = [best_path(row, its, page.stroke) for row, its in zip(rows, guesses, strict=True)]
-    found = [digits_of_words(row, path) for row, path in zip(rows, found, strict=True)]
+    found, complete = [], 1.0
+    for row, its in zip(rows, guesses, strict=True):
+        path, left_out = best_path(row, its, page.stroke)
+        numbers, dropped = digits_of_words(row, path)
+        found.append(numbers)
+        complete *= left_out * dropped
     digits = [guess for path in found for guess in path]
     evidence = np.mean([g.probabilities.max() + 0.2 * np.clip(g.likely, -5, 5) for g in digits]) if digits else -1.0
-    return Found(found, page, rows, guesses, scale, float(evidence))
+    return Found(found, complete, page, rows, guesses, scale, float(evidence))
 
 
 # Cuts ---------------------------------------------------------------------------------------------------------
@@ -384,7 +396,9 @@ def rest_facts(row: Row, first: int, last: int, stroke: float) -> dict[str, floa
         "tall": min(max(0, high - 1.1), 1.0),
         "wide": min(max(0, wide - 0.9), 2.0),
         "ink": min(sum(p.area for p in pieces) / row.height / stroke, 2.0),
-        "apart": float(np.clip(min(left - before, after - right) / row.height, -0.2, 0.2)),
+        # A lone speck is a sign; a lone stroke as high as a digit is a widely written 1.
+        "apart": float(np.clip(min(left - before, after - right) / row.height, -0.2, 0.2)) * max(0.0, 1 - high),
+        "lone stroke": float(0.75 < high < 1.15),
     }
 
 
@@ -406,11 +420,11 @@ def extent(pieces: list[Piece]) -> tuple[int, int, int, int]:
     return left, top, max(p.right for p in pieces), max(p.bottom for p in pieces)
 
 
-def best_path(row: Row, guesses: list[Guess], stroke: float) -> list[Guess]:
+def best_path(row: Row, guesses: list[Guess], stroke: float) -> tuple[list[Guess], float]:
     """The guesses on the highest-scoring path through a row, left to right, by dynamic programming.
 
-    Sets the `posterior` of each. This is a semi-Markov conditional random field (Sarawagi and Cohen, 2004): its most
-    likely path and its marginals.
+    Sets the `posterior` of each; also returns the probability that what it leaves out, of a digit's height, is none.
+    This is a semi-Markov conditional random field (Sarawagi and Cohen, 2004): its most likely path and its marginals.
     """
     count = len(row.pieces)
     arcs = [(guess.first, guess.last, guess.score, guess) for guess in guesses]
@@ -424,21 +438,26 @@ def best_path(row: Row, guesses: list[Guess], stroke: float) -> list[Guess]:
             best[last], chosen[last] = best[first] + score, (first, last, score, guess)
     for first, last, score, _ in sorted(arcs, key=lambda arc: -arc[0]):
         after[first] = np.logaddexp(after[first], after[last] + score)
-    path, at = [], count
+    path, at, complete = [], count, 1.0
     while at:
         first, last, score, guess = chosen[at]
+        posterior = float(np.exp(before[first] + score + after[last] - before[count]))
         if guess:
-            guess.posterior = float(np.exp(before[first] + score + after[last] - before[count]))
+            guess.posterior = posterior
             path.append(guess)
+        else:
+            _, top, _, bottom = extent(row.pieces[first:last])
+            complete *= posterior if bottom - top > LEFT_OUT * row.height else 1.0
         at = first
-    return path[::-1]
+    return path[::-1], complete
 
 
-def digits_of_words(row: Row, path: list[Guess]) -> list[Guess]:
+def digits_of_words(row: Row, path: list[Guess]) -> tuple[list[Guess], float]:
     """The digits of those words in a row that are numbers: many a letter passes for a digit, hardly a whole word.
 
-    A word's characters are the digits read there and skipped pieces of digit size. A word is kept if its mean
-    log-odds exceeds NUMBER; words of one or two characters only need to exceed 0.
+    A word's characters are the digits read there and skipped pieces of digit size. A word of three or more with
+    a skipped one among them is kept if its mean log-odds exceeds AMONG_LETTERS, any other one if it exceeds NUMBER.
+    Also returns the probability that no number is among the words that are dropped.
     """
     read = {i for guess in path for i in range(guess.first, guess.last)}
     characters = [(g.box[0], g.box[0] + g.box[2], min(g.likely, 8.0), g) for g in path]
@@ -455,10 +474,16 @@ def digits_of_words(row: Row, path: list[Guess]) -> list[Guess]:
         if gap > space:
             words.append([])
         words[-1].append(character)
-    asked = [0.0 if len(word) < 3 else NUMBER for word in words]
-    likely = [np.mean([character[2] for character in word] or [SKIPPED]) for word in words]
-    numbers = [word for word, mean, least in zip(words, likely, asked, strict=True) if mean > least]
-    return [guess for word in numbers for _, _, _, guess in word if guess]
+    numbers, none_dropped = [], 1.0
+    for word in words:
+        mean = float(np.mean([character[2] for character in word] or [SKIPPED]))
+        letters = any(character[3] is None for character in word)
+        guesses = [guess for *_, guess in word if guess]
+        if mean > (AMONG_LETTERS if letters and len(word) > 2 else NUMBER):
+            numbers += guesses
+        elif guesses:
+            none_dropped *= 1 / (1 + np.exp(mean))
+    return numbers, float(none_dropped)
 
 
 # How many digits ----------------------------------------------------------------------------------------------

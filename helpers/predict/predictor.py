@@ -19,6 +19,7 @@ from helpers.images.steps import Steps
 from helpers.predict import lines
 from helpers.predict.confidence import Calibration, choose, digit_score, softmax
 from helpers.predict.network import check_pair, load
+from helpers.predict.tables import Cell, to_table
 
 LAST = "centred 28×28"  # the step that goes into the network
 LINE_DETAIL = 3000  # longest side in pixels at which a page of digits is read; one digit needs less
@@ -40,6 +41,7 @@ class Reading:
     steps: Steps = field(default_factory=dict, repr=False)  # of the reading that was chosen
     candidates: list[Steps] = field(default_factory=list, repr=False)  # of all that were tried
     characters: tuple[lines.Character, ...] = field(default=(), repr=False)  # of a line
+    cells: tuple[Cell, ...] = field(default=(), repr=False)  # of a table
 
 
 class Predictor:
@@ -90,13 +92,14 @@ class Predictor:
         probabilities[doubtful] = (probabilities[doubtful] + answers.sum(axis=0)) / (1 + len(moved))
         return probabilities
 
-    def read(self, source: str | Path | bytes | np.ndarray, line: bool = False) -> Reading:
+    def read(self, source: str | Path | bytes | np.ndarray, line: bool = False, table: bool = False) -> Reading:
         """Reads the digit in a picture. Whatever is wrong with it becomes the reading's status and reason.
 
         Args:
             source: A path, the bytes of a file, or an array uint8: grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4).
             line: Whether to read all digits, row by row. Then the text has a space between rows, and the confidence
-                is that of all characters together.
+                is that of all characters together, and that none was left out.
+            table: Whether to read it so and also say in which row and column of a table each number stands: `cells`.
 
         Returns:
             A `Reading`; `text` is empty and `confidence` None unless `status` is "ok".
@@ -104,9 +107,9 @@ class Predictor:
         started = time.perf_counter()
         steps: Steps = {}
         try:
-            picture = _picture(source, detail=LINE_DETAIL) if line else _picture(source)
+            picture = _picture(source, detail=LINE_DETAIL) if line or table else _picture(source)
             steps = {"picture": picture}
-            reading = self._read_lines(picture) if line else self._read_digit(picture)
+            reading = self._read_lines(picture, table) if line or table else self._read_digit(picture)
         except NoDigit as error:
             reading = Reading("rejected", reason=str(error), steps=steps)
         except UserError as error:
@@ -131,13 +134,14 @@ class Predictor:
         digit = int(np.argmax(probabilities))
         return Reading("ok", text=str(digit), confidence=float(probabilities[digit]), **known)
 
-    def _read_lines(self, picture: np.ndarray) -> Reading:
+    def _read_lines(self, picture: np.ndarray, table: bool) -> Reading:
         """Reads all digits of a picture, uint8. Raises what `lines.read` raises."""
-        rows, steps = lines.read(picture, self.judge)
+        rows, complete, steps = lines.read(picture, self.judge)
         characters = tuple(character for row in rows for character in row)
         text = " ".join("".join(character.text for character in row) for row in rows)
-        confidence = math.prod(character.confidence for character in characters)
-        return Reading("ok", text, confidence, steps=steps, characters=characters)
+        confidence = complete * math.prod(character.confidence for character in characters)
+        cells = tuple(to_table(picture, rows)) if table else ()
+        return Reading("ok", text, confidence, steps=steps, characters=characters, cells=cells)
 
     def judge(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The `lines.Judge` of images uint8 (N, 28, 28): calibrated probabilities (N, 10), and log-odds (N,).

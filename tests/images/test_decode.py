@@ -1,6 +1,8 @@
 """helpers.images.decode: files of all formats become pictures; broken ones end in one sentence."""
 
 import io
+import struct
+import sys
 
 import cv2
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from helpers import images
 from helpers.errors import NoDigit, UserError
 from helpers.images import decode
+from helpers.images.decode import pages, read_image
 
 
 def encode(array, kind="PNG", **options):
@@ -18,6 +21,13 @@ def encode(array, kind="PNG", **options):
     picture = array if isinstance(array, PIL.Image.Image) else PIL.Image.fromarray(array)
     picture.save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+def drawing(height, width):
+    """A dark ring on light paper: uint8 RGB (height, width, 3)."""
+    picture = np.full((height, width, 3), 235, np.uint8)
+    cv2.circle(picture, (width // 2, height // 2), min(height, width) // 3, (20, 30, 60), 7, cv2.LINE_AA)
+    return picture
 
 
 def test_colours_are_rgb(tmp_path):
@@ -98,7 +108,7 @@ def test_truncated(kind, share, paper):
     "name,content,words",
     [
         ("text.png", b"These are not the pixels you are looking for.", "not a picture"),
-        ("document.jpg", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj", "not a picture"),
+        ("document.jpg", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj", "damaged"),
         ("empty.png", b"", "empty"),
     ],
 )
@@ -225,3 +235,70 @@ def test_unreadable_is_not_the_same_as_no_digit(tmp_path):
         with pytest.raises(UserError) as error:
             images.read_image(source)
         assert not isinstance(error.value, NoDigit)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_what_lies_behind_a_jpeg_does_not_matter(progressive):
+    picture = drawing(120, 90)
+    plain = encode(picture, "JPEG", quality=92, progressive=progressive)
+    video = np.random.default_rng(0).bytes(300_000) + b"\xff\xda\xff\xd8"  # of a motion photo
+    np.testing.assert_array_equal(read_image(plain + video), read_image(plain))
+
+
+def test_a_jpeg_may_lack_its_end_but_no_line():
+    plain = encode(drawing(120, 90), "JPEG", quality=92)
+    np.testing.assert_array_equal(read_image(plain[:-2]), read_image(plain))
+    for share in (0.4, 0.8, 0.97):
+        with pytest.raises(UserError, match="cut off"):
+            read_image(plain[: int(share * len(plain))])
+
+
+def test_a_bmp_whose_alpha_is_0_everywhere_is_opaque():
+    picture = drawing(60, 40)
+    pixels = np.zeros((60, 40, 4), np.uint8)
+    pixels[..., :3] = picture[..., ::-1]
+    header = struct.pack("<IiiHHIIiiII", 124, 40, 60, 1, 32, 3, pixels.nbytes, 2835, 2835, 0, 0)
+    header += struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + b"BGRs" + bytes(64)
+    file = struct.pack("<2sIHHI", b"BM", 14 + len(header) + pixels.nbytes, 0, 0, 14 + len(header)) + header
+    np.testing.assert_array_equal(read_image(file + pixels[::-1].tobytes()), picture)
+
+
+def test_pages_of_a_pdf(tmp_path):
+    sheets = [PIL.Image.fromarray(np.full((100, 80, 3), grey, np.uint8)) for grey in (250, 150, 50)]
+    file = tmp_path / "scan.pdf"
+    sheets[0].save(file, save_all=True, append_images=sheets[1:])
+    assert pages(file) == 3
+    found = [int(np.median(read_image(f"{file}#{page}"))) for page in (1, 2, 3)]
+    assert np.allclose(found, [250, 150, 50], atol=3)
+    assert max(read_image(file).shape) == decode.PDF_SIDE
+    for page in (0, 4, 500):
+        with pytest.raises(UserError, match="has 3 pages"):
+            read_image(f"{file}#{page}")
+    file.rename(tmp_path / "scan.pdf#9")  # a file that is called so is that file
+    assert int(np.median(read_image(tmp_path / "scan.pdf#9"))) == 250
+
+
+def test_pages_are_only_counted_where_there_are_some(tmp_path):
+    for name, content in {"empty.pdf": b"", "damaged.pdf": b"%PDF-1.4 nonsense", "photo.pdf": b"no PDF"}.items():
+        (tmp_path / name).write_bytes(content)
+        assert pages(tmp_path / name) == 0
+    assert pages(tmp_path / "missing.pdf") == 0
+    with pytest.raises(UserError, match="damaged"):
+        read_image(tmp_path / "damaged.pdf")
+
+
+@pytest.mark.parametrize("kind,suffix", [("HEIF", "heic"), ("AVIF", "avif")])
+def test_pictures_of_phones(kind, suffix, tmp_path):
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    picture = drawing(96, 64)
+    (tmp_path / f"photo.{suffix}").write_bytes(encode(picture, kind))
+    assert np.abs(read_image(tmp_path / f"photo.{suffix}").astype(int) - picture).mean() < 6
+
+
+@pytest.mark.parametrize("module,start", [("pillow_heif", b"\0\0\0\x18ftypheic"), ("pypdfium2", b"%PDF-1.7")])
+def test_without_the_extra_the_reason_names_it(module, start, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(UserError, match=f"pip install {module.replace('_', '-')}"):
+        read_image(start + bytes(100))

@@ -2,12 +2,13 @@
 
 import io
 
+import cv2
 import numpy as np
 import PIL.Image
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from helpers import images
+from helpers import images, predict
 from helpers.errors import NoDigit, UserError
 from helpers.images import decode
 
@@ -98,3 +99,35 @@ def test_damaged_files(name, edits, end, inserted):
     middle = len(damaged) // 2
     damaged[middle:middle] = inserted
     read(bytes(damaged[: int(end * len(damaged))]))
+
+
+def rubbish(seed: int) -> np.ndarray:
+    """Strokes, boxes, discs, noise and copies of it all, of any size, thickness and contrast: uint8."""
+    rng = np.random.default_rng(seed)
+    height, width = (int(np.exp(rng.uniform(0, np.log(300)))) for _ in range(2))
+    picture = np.full((height, width), rng.integers(256), np.uint8)
+    for _ in range(rng.integers(0, 12)):
+        (x1, y1), (x2, y2) = rng.integers(-10, (width + 10, height + 10), (2, 2)).tolist()
+        grey, thick = int(rng.integers(256)), int(rng.choice([-1, 1, 2, 8, 16, 40]))
+        kind = rng.integers(3)
+        if kind == 0:
+            cv2.line(picture, (x1, y1), (x2, y2), grey, max(1, thick))
+        elif kind == 1:
+            cv2.rectangle(picture, (x1, y1), (x2, y2), grey, thick)
+        else:
+            cv2.ellipse(picture, (x1, y1), (abs(x2) + 1, abs(y2) + 1), int(rng.integers(180)), 0, 360, grey, thick)
+    if rng.random() < 0.3:
+        noise = rng.normal(0, rng.uniform(0, 60), picture.shape)
+        picture = np.clip(picture + noise, 0, 255).astype(np.uint8)
+    return np.dstack([picture] * 3) if rng.random() < 0.3 else picture
+
+
+@settings(CASES, max_examples=150)
+@given(seed=st.integers(0, 2**32), mode=st.sampled_from([{}, {"line": True}, {"table": True}]))
+def test_whatever_is_drawn_is_read_or_refused(seed, mode):
+    reading = PREDICTOR.read(rubbish(seed), **mode)
+    assert reading.status in ("ok", "rejected") and bool(reading.reason) == (reading.status == "rejected")
+    assert "Error" not in reading.reason and (reading.confidence is None or 0 <= reading.confidence <= 1)
+
+
+PREDICTOR = predict.Predictor()
