@@ -9,6 +9,7 @@ import numpy as np
 from helpers.errors import NoDigit
 from helpers.images.strokes import pad
 
+RULE = 0.92  # of the side of the picture that a printed line spans at least
 PARTS = 150  # largest number of components considered: a noisy page has thousands of specks
 
 
@@ -43,9 +44,12 @@ def _rules(page: np.ndarray) -> list[tuple[np.ndarray, int]]:
     joined = cv2.dilate(runs, np.ones((3, 2 * (width // 16) + 1), np.uint8))
     count, parts, stats, _ = cv2.connectedComponentsWithStats(joined)
     found = []
-    for part in 1 + np.flatnonzero(stats[1:, cv2.CC_STAT_WIDTH] > 0.85 * width):
+    for part in 1 + np.flatnonzero(stats[1:, cv2.CC_STAT_WIDTH] > RULE * width):
         rule = np.where((parts == part) & (runs > 0), page, 0).astype(np.uint8)
         columns = np.count_nonzero(rule, axis=0)
+        found_at = np.flatnonzero(columns)
+        if not found_at.size or np.ptp(found_at) < RULE * width:  # a stem is shorter, as people leave a margin
+            continue
         # Strokes that touch the rule make some columns thicker, never thinner.
         thickness = int(np.percentile(columns[columns > 0], 20)) if columns.any() else height
         if thickness <= max(2, height / 30):

@@ -14,7 +14,10 @@ import numpy as np
 
 from helpers.images.steps import along_colour, hysteresis, resize, thin_and_dark, threshold
 
-PIECES = 1000  # largest number of components considered: a texture has thousands
+PIECES = 8000  # largest number of components considered
+STEM = 1.25  # times the height of the digits that a printed line is long
+THICKER = 2.5  # times as thick as strokes elsewhere: what lies at the edge is no writing
+TIGHT = 0.45  # of the height of a page: digits as high fill it
 
 
 class Page(NamedTuple):
@@ -111,6 +114,11 @@ def prepare(grey: np.ndarray, dark_ink: bool) -> Page:
         level, floor = threshold(ink)
     low = max(floor, 0.7 * level)
     mask = hysteresis(ink, low, level)
+    if (beside := _at_the_edge(mask)).any():  # rings, a hand: darker than the pen, they hide it
+        ink = cv2.subtract(ink, beside)
+        level, floor = threshold(ink)
+        low = max(floor, 0.7 * level)
+        mask = hysteresis(ink, low, level)
     stroke = typical_stroke(mask)
     rest, lines, thin = remove_lines(mask, stroke)
     if lines.any() and rest.any():
@@ -123,6 +131,24 @@ def prepare(grey: np.ndarray, dark_ink: bool) -> Page:
             mask = cv2.max(strong, cv2.min(cv2.max(*across), mask))  # where a line crossed the ink it leaves a gap
         rest, lines, thin = remove_lines(mask, stroke)
     return Page(ink, low, rest, lines, stroke, thin)
+
+
+def _at_the_edge(mask: np.ndarray) -> np.ndarray:
+    """What lies at the edge of a page, much thicker than the strokes elsewhere: a mask, 0 where that is all there is."""
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    depth = cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    thick = np.zeros(count, np.float32)
+    np.maximum.at(thick, parts[mask > 0], depth[mask > 0])
+    edges = np.unique(np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]]))
+    at_edge = np.zeros(count, bool)
+    at_edge[edges[edges > 0]] = True
+    inside = ~at_edge
+    inside[0] = False
+    if not inside.any():
+        return np.zeros_like(mask)
+    usual = float(np.average(thick[inside], weights=stats[inside, cv2.CC_STAT_AREA]))
+    found = 255 * (at_edge & (thick > THICKER * usual))[parts].astype(np.uint8)
+    return cv2.dilate(found, np.ones((7, 7), np.uint8)) if found.any() else found
 
 
 def typical_stroke(mask: np.ndarray) -> float:
@@ -151,10 +177,10 @@ def remove_lines(mask: np.ndarray, stroke: float) -> tuple[np.ndarray, np.ndarra
     (Matas et al., 2000). Where a stroke crosses, the run is longer, and is kept. Returns the remaining and the removed
     ink (masks), and the thickness of the thickest line (0 without lines).
     """
-    found, thickest = np.zeros_like(mask), 0.0
+    found, thickest, height = np.zeros_like(mask), 0.0, _digit_height(mask)
     for turned in (False, True):
         page = np.ascontiguousarray(mask.T) if turned else mask
-        lines, thick = _flat_lines(page, stroke)
+        lines, thick = _flat_lines(page, stroke, height)
         if thick:  # a stroke hardly wider than the line continues on the other side of it
             gap = np.ones((2 * round(thick) + 1, 1), np.uint8)
             lines = cv2.subtract(lines, cv2.morphologyEx(cv2.subtract(page, lines), cv2.MORPH_CLOSE, gap))
@@ -163,14 +189,28 @@ def remove_lines(mask: np.ndarray, stroke: float) -> tuple[np.ndarray, np.ndarra
     return cv2.subtract(mask, found), found, thickest
 
 
-def _flat_lines(page: np.ndarray, stroke: float) -> tuple[np.ndarray, float]:
-    """The mask of the long, straight, thin, nearly horizontal lines, and the thickness of the thickest."""
+def _digit_height(mask: np.ndarray) -> float:
+    """The height of the digits, judged by components that are no lines, frames or dirt; 0 if there are none."""
+    left, top, wide, high, area = cv2.connectedComponentsWithStats(mask, connectivity=8)[2][1:].T
+    shaped = (wide > 0.15 * high) & (wide < 2 * high) & (area > 0.04 * wide * high) & (wide < 0.5 * mask.shape[1])
+    if not shaped.any():
+        return 0.0
+    order = np.argsort(high[shaped])
+    share = np.cumsum(area[shaped][order])
+    return float(high[shaped][order][np.searchsorted(share, 0.5 * share[-1])])
+
+
+def _flat_lines(page: np.ndarray, stroke: float, height: float) -> tuple[np.ndarray, float]:
+    """The mask of the long, straight, thin, nearly horizontal lines, and the thickness of the thickest.
+
+    Longer than `height`, that of the digits where it is known: the stem of a large digit is as straight and thin.
+    """
     runs = _runs(page)
     thin = np.where((runs > 0) & (runs <= 1.5 * stroke + 1), 255, 0).astype(np.uint8)
     # A slanting line is a staircase of short runs, so it is dilated first.
     thicker = cv2.dilate(thin, np.ones((3, 1), np.uint8))
     long = cv2.morphologyEx(thicker, cv2.MORPH_OPEN, np.ones((1, max(5, round(3 * stroke))), np.uint8))
-    least = max(0.08 * page.shape[1], 18 * stroke)
+    least = max(0.08 * page.shape[1], 18 * stroke, STEM * height)
     found = cv2.HoughLinesP(
         cv2.min(long, thin), 1, np.pi / 720, int(0.2 * least), minLineLength=0.35 * least, maxLineGap=2.5 * stroke + 2
     )
@@ -222,6 +262,8 @@ def find_pieces(page: Page) -> list[Piece]:
     contact = np.array([np.bincount(side, minlength=count) for side in sides])  # pixels on each edge
     pieces = []
     large = 1 + np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] >= max(4, 0.6 * page.stroke**2))
+    # In a crop close to a row of digits they meet its edges; what lies there is no table.
+    tight = len(large) > 0 and stats[large, cv2.CC_STAT_HEIGHT].max() > TIGHT * page.mask.shape[0]
     for part in large[np.argsort(-stats[large, cv2.CC_STAT_AREA])][:PIECES]:
         left, top, wide, high = (int(n) for n in stats[part, :4])
         box = np.s_[top : top + high, left : left + wide]
@@ -233,7 +275,11 @@ def find_pieces(page: Page) -> list[Piece]:
         size, along, touched = max(wide, high), contact[:, part].max(), np.count_nonzero(contact[:, part])
         lies_along = along > 0.5 * size
         heavy = thick > 1.7 * page.stroke or size > 0.25 * min(page.mask.shape)
-        foreign = touched > 2 or (lies_along and (heavy or touched > 1)) or (touched and thick > 3.5 * page.stroke)
+        foreign = touched > 2 or (lies_along and (heavy or touched > 1))
+        if tight and touched:
+            foreign = lies_along and (wide > 1.5 * high or thick > 1.7 * page.stroke)
+            foreign = foreign or min(wide / page.mask.shape[1], high / page.mask.shape[0]) > 0.9
+        foreign = foreign or (touched and thick > 3.5 * page.stroke)
         if not remnant and not foreign:
             pieces.append(Piece(left, top, mask, int(part), thick))
     return pieces

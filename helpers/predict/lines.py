@@ -46,9 +46,10 @@ WIDEST = 1.7  # maximum width of a digit, in heights of its row
 TOGETHER = 6  # maximum number of pieces of one digit
 ONE_POLARITY = 0.25  # evidence of polarity (-1 to 1) from which only the likelier one is tried
 CROWD = 200  # more pieces of ink than that are several digits, or none
-MAX_GUESSES = 3000  # maximum number of candidate digits per picture
+MAX_GUESSES = 40000  # maximum number of candidate digits per picture
 AMONG_LETTERS = 2.0  # minimum mean log-odds of being digits for a word to count as a number if something was skipped in it
 NUMBER = -1.0  # the same for any other word
+BARS = 6  # so many bars of one height are a code
 LEFT_OUT = 0.6  # of the height of its row: what is as high and left out may be a digit
 SKIPPED = -4.0  # log-odds assigned to a skipped character
 COUNTED = 0.8  # confidence from which a digit is counted, and drawn as certain
@@ -479,23 +480,32 @@ def digits_of_words(row: Row, path: list[Guess]) -> tuple[list[Guess], float]:
         mean = float(np.mean([character[2] for character in word] or [SKIPPED]))
         letters = any(character[3] is None for character in word)
         guesses = [guess for *_, guess in word if guess]
-        if mean > (AMONG_LETTERS if letters and len(word) > 2 else NUMBER):
+        if mean > (AMONG_LETTERS if letters and len(word) > 2 else NUMBER) and not _is_barcode(row, guesses):
             numbers += guesses
         elif guesses:
             none_dropped *= 1 / (1 + np.exp(mean))
     return numbers, float(none_dropped)
 
 
+def _is_barcode(row: Row, guesses: list[Guess]) -> bool:
+    """Whether digits are the bars of a code: many straight strokes of one height, all at one level."""
+    if len(guesses) < BARS or any(g.probabilities.argmax() != 1 for g in guesses):
+        return False
+    ends = np.array([(g.box[1], g.box[1] + g.box[3]) for g in guesses])
+    full = [sum(p.area for p in row.pieces[g.first : g.last]) / (g.box[2] * g.box[3]) for g in guesses]
+    return bool(np.median(full) > 0.85 and (ends.std(axis=0) < 0.03 * np.ptp(ends, axis=1).mean()).all())
+
+
 # How many digits ----------------------------------------------------------------------------------------------
 
 
-def count_digits(picture: np.ndarray, candidates: list[Steps], chosen: int, judge: Judge) -> int:
+def count_digits(picture: np.ndarray, candidates: list[Steps], chosen: int, judge: Judge, refused: bool = False) -> int:
     """How many digits a picture shows, given its readings as one digit, and which was chosen: 1 where in doubt.
 
-    Only where other ink is as large as the digit, or the digit is wider than most, is the picture read as a page.
-    Broken strokes, bars, specks, frames and tables are non-digits, so they do not count.
+    Only where that was refused, other ink is as large as the digit, or the digit is wider than most, is it read as a
+    page. Broken strokes, bars, specks, frames and tables are non-digits, so they do not count.
     """
-    if max(picture.shape[:2]) <= TINY or not any(_crowded(steps) for steps in candidates):
+    if not refused and (max(picture.shape[:2]) <= TINY or not any(_crowded(steps) for steps in candidates)):
         return 1
     work, alone = candidates[chosen]["picture"], candidates[chosen]["centred 28×28"]
     try:

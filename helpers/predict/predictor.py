@@ -125,10 +125,11 @@ class Predictor:
         probabilities = self._look_again(steps[LAST][None], softmax(logits[one], self.calibration.temperature))[0]
         score = float(digit_score(logits[one], features[one], self.calibration)[0])
         known = {"probabilities": probabilities, "score": score, "steps": steps, "candidates": candidates}
-        if (count := lines.count_digits(picture, candidates, best, self.judge)) > 1:
-            return Reading("rejected", reason=f"several digits ({count}): read them with --line", **known)
         # Not "score < threshold": with NaN nothing is sure, so it is refused.
-        if not score >= self.calibration.threshold:
+        refused = not score >= self.calibration.threshold
+        if (count := lines.count_digits(picture, candidates, best, self.judge, refused)) > 1:
+            return Reading("rejected", reason=f"several digits ({count}): read them with --line", **known)
+        if refused:
             asked = f"{self.calibration.score} {score:.2g}, a digit has at least {self.calibration.threshold:.2g}"
             return Reading("rejected", reason=f"not a digit ({asked})", **known)
         digit = int(np.argmax(probabilities))

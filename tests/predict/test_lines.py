@@ -272,11 +272,15 @@ def test_the_best_path_weighs_the_parts_against_the_whole():
         return lines.Guess(first, last, (0, 0, 1, 1), np.zeros((28, 28), np.uint8), **shape, score=score)
 
     single, double = [guess(i, i + 1, 9.0) for i in range(3)], guess(0, 2, 25.0)
-    path = lines.best_path(row, [*single, double], stroke=5)
-    assert path == [double, single[2]] and all(0.5 < g.posterior <= 1 for g in path)
+    path, complete = lines.best_path(row, [*single, double], stroke=5)
+    assert complete == 1 and path == [double, single[2]] and all(0.5 < g.posterior <= 1 for g in path)
     double.score = -5.0
-    assert lines.best_path(row, [*single, double], stroke=5) == single
-    assert lines.best_path(row, [], stroke=5) == []
+    assert lines.best_path(row, [*single, double], stroke=5)[0] == single
+    path, complete = lines.best_path(row, [single[0]], stroke=5)
+    assert path == single[:1] and complete == pytest.approx(1)  # there is no other way to read the rest
+    single[1].score = single[2].score = -4.0
+    path, complete = lines.best_path(row, single, stroke=5)
+    assert path == single[:1] and 0.3 < complete < 0.999
 
 
 # How many digits ----------------------------------------------------------------------------------------------
