@@ -16,7 +16,7 @@ from helpers.images.steps import along_colour, hysteresis, resize, thin_and_dark
 
 PIECES = 8000  # largest number of components considered
 STEM = 1.25  # times the height of the digits that a printed line is long
-THICKER = 2.5  # times as thick as strokes elsewhere: what lies at the edge is no writing
+FEW = 500  # so many components are compared in pairs
 TIGHT = 0.45  # of the height of a page: digits as high fill it
 
 
@@ -114,13 +114,9 @@ def prepare(grey: np.ndarray, dark_ink: bool) -> Page:
         level, floor = threshold(ink)
     low = max(floor, 0.7 * level)
     mask = hysteresis(ink, low, level)
-    if (beside := _at_the_edge(mask)).any():  # rings, a hand: darker than the pen, they hide it
-        ink = cv2.subtract(ink, beside)
-        level, floor = threshold(ink)
-        low = max(floor, 0.7 * level)
-        mask = hysteresis(ink, low, level)
     stroke = typical_stroke(mask)
-    rest, lines, thin = remove_lines(mask, stroke)
+    height = _digit_height(255 * (ink > level).astype(np.uint8))
+    rest, lines, thin = remove_lines(mask, stroke, height)
     if lines.any() and rest.any():
         stroke = typical_stroke(rest)
         pale, full = (float(np.percentile(ink[part > 0], 75)) for part in (lines, rest))
@@ -129,26 +125,8 @@ def prepare(grey: np.ndarray, dark_ink: bool) -> Page:
             strong, gap = hysteresis(ink, low, low), 2 * round(thin) + 3
             across = [cv2.morphologyEx(strong, cv2.MORPH_CLOSE, np.ones(n, np.uint8)) for n in ((gap, 1), (1, gap))]
             mask = cv2.max(strong, cv2.min(cv2.max(*across), mask))  # where a line crossed the ink it leaves a gap
-        rest, lines, thin = remove_lines(mask, stroke)
+        rest, lines, thin = remove_lines(mask, stroke, height)
     return Page(ink, low, rest, lines, stroke, thin)
-
-
-def _at_the_edge(mask: np.ndarray) -> np.ndarray:
-    """What lies at the edge of a page, much thicker than the strokes elsewhere: a mask, 0 where that is all there is."""
-    count, parts, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    depth = cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    thick = np.zeros(count, np.float32)
-    np.maximum.at(thick, parts[mask > 0], depth[mask > 0])
-    edges = np.unique(np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]]))
-    at_edge = np.zeros(count, bool)
-    at_edge[edges[edges > 0]] = True
-    inside = ~at_edge
-    inside[0] = False
-    if not inside.any():
-        return np.zeros_like(mask)
-    usual = float(np.average(thick[inside], weights=stats[inside, cv2.CC_STAT_AREA]))
-    found = 255 * (at_edge & (thick > THICKER * usual))[parts].astype(np.uint8)
-    return cv2.dilate(found, np.ones((7, 7), np.uint8)) if found.any() else found
 
 
 def typical_stroke(mask: np.ndarray) -> float:
@@ -170,14 +148,16 @@ def typical_stroke(mask: np.ndarray) -> float:
 # Printed lines ------------------------------------------------------------------------------------------------
 
 
-def remove_lines(mask: np.ndarray, stroke: float) -> tuple[np.ndarray, np.ndarray, float]:
+def remove_lines(mask: np.ndarray, stroke: float, height: float = 0.0) -> tuple[np.ndarray, np.ndarray, float]:
     """Removes printed lines, boxes and underlines of any small slant; `stroke` is the typical stroke width.
+
+    `height` is that of the digits where it is known.
 
     Lines are long, straight and thin: short vertical runs of ink on a line found by the probabilistic Hough transform
     (Matas et al., 2000). Where a stroke crosses, the run is longer, and is kept. Returns the remaining and the removed
     ink (masks), and the thickness of the thickest line (0 without lines).
     """
-    found, thickest, height = np.zeros_like(mask), 0.0, _digit_height(mask)
+    found, thickest = np.zeros_like(mask), 0.0
     for turned in (False, True):
         page = np.ascontiguousarray(mask.T) if turned else mask
         lines, thick = _flat_lines(page, stroke, height)
@@ -192,12 +172,18 @@ def remove_lines(mask: np.ndarray, stroke: float) -> tuple[np.ndarray, np.ndarra
 def _digit_height(mask: np.ndarray) -> float:
     """The height of the digits, judged by components that are no lines, frames or dirt; 0 if there are none."""
     left, top, wide, high, area = cv2.connectedComponentsWithStats(mask, connectivity=8)[2][1:].T
-    shaped = (wide > 0.15 * high) & (wide < 2 * high) & (area > 0.04 * wide * high) & (wide < 0.5 * mask.shape[1])
-    if not shaped.any():
+    shaped = (wide > 0.15 * high) & (wide < 2 * high) & (wide < 0.5 * mask.shape[1]) & (high > 8)
+    left, top, wide, high, area = (n[shaped] for n in (left, top, wide, high, area))
+    if 1 < len(high) <= FEW:  # a box round a digit is none
+        x, y = left + wide / 2, top + high / 2
+        inside = (left[:, None] < x) & (x < (left + wide)[:, None]) & (top[:, None] < y) & (y < (top + high)[:, None])
+        holds = (inside & (high > 0.3 * high[:, None]) & (high < high[:, None])).any(axis=1)
+        high, area = high[~holds], area[~holds]
+    if not len(high):
         return 0.0
-    order = np.argsort(high[shaped])
-    share = np.cumsum(area[shaped][order])
-    return float(high[shaped][order][np.searchsorted(share, 0.5 * share[-1])])
+    order = np.argsort(high)
+    share = np.cumsum(area[order])
+    return float(high[order][np.searchsorted(share, 0.5 * share[-1])])
 
 
 def _flat_lines(page: np.ndarray, stroke: float, height: float) -> tuple[np.ndarray, float]:
@@ -210,13 +196,14 @@ def _flat_lines(page: np.ndarray, stroke: float, height: float) -> tuple[np.ndar
     # A slanting line is a staircase of short runs, so it is dilated first.
     thicker = cv2.dilate(thin, np.ones((3, 1), np.uint8))
     long = cv2.morphologyEx(thicker, cv2.MORPH_OPEN, np.ones((1, max(5, round(3 * stroke))), np.uint8))
-    least = max(0.08 * page.shape[1], 18 * stroke, STEM * height)
+    least = max(0.08 * page.shape[1], 18 * stroke)
+    span = min(STEM * height, 0.25 * max(page.shape))
     found = cv2.HoughLinesP(
         cv2.min(long, thin), 1, np.pi / 720, int(0.2 * least), minLineLength=0.35 * least, maxLineGap=2.5 * stroke + 2
     )
     lines = np.zeros((0, 4)) if found is None else found.reshape(-1, 4).astype(np.float64)
     limit, thickest = np.zeros(page.shape, np.uint8), 0.0
-    for x1, y1, x2, y2 in _in_line(lines, least, 0.5 * stroke + 2):
+    for x1, y1, x2, y2 in _in_line(lines, least, span, 0.5 * stroke + 2):
         x, y = (np.linspace(*ends, 60).astype(int) for ends in ((x1, x2), (y1, y2)))
         crossed = runs[y, x]
         thick = float(np.percentile(crossed[crossed > 0], 30)) if crossed.any() else 1.0
@@ -229,15 +216,20 @@ def _flat_lines(page: np.ndarray, stroke: float, height: float) -> tuple[np.ndar
     return np.where((runs > 0) & (runs <= limit), 255, 0).astype(np.uint8), thickest
 
 
-def _in_line(lines: np.ndarray, least: float, near: float) -> np.ndarray:
-    """The nearly horizontal lines (N, 4) of at least `least` pixels, and the shorter ones in line with one of them."""
+def _in_line(lines: np.ndarray, least: float, span: float, near: float) -> np.ndarray:
+    """The nearly horizontal lines (N, 4) of at least `least` pixels, and the shorter ones in line with one of them.
+
+    Only where all that are in line span at least `span` pixels.
+    """
     x1, y1, x2, y2 = lines.T
     flat = np.abs(y2 - y1) < 0.3 * np.abs(x2 - x1)
     seeds = flat & (np.hypot(x2 - x1, y2 - y1) >= least)
-    chosen = seeds.copy()
+    chosen = np.zeros(len(lines), bool)
     for a, b, c, d in lines[seeds]:
         slope = (d - b) / (c - a)
-        chosen |= flat & (np.abs(b + slope * (x1 - a) - y1) < near) & (np.abs(b + slope * (x2 - a) - y2) < near)
+        its = flat & (np.abs(b + slope * (x1 - a) - y1) < near) & (np.abs(b + slope * (x2 - a) - y2) < near)
+        if its.any() and np.ptp(lines[its][:, [0, 2]]) >= span:
+            chosen |= its
     return lines[chosen]
 
 
@@ -263,7 +255,7 @@ def find_pieces(page: Page) -> list[Piece]:
     pieces = []
     large = 1 + np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] >= max(4, 0.6 * page.stroke**2))
     # In a crop close to a row of digits they meet its edges; what lies there is no table.
-    tight = len(large) > 0 and stats[large, cv2.CC_STAT_HEIGHT].max() > TIGHT * page.mask.shape[0]
+    tight = _digit_height(page.mask) > TIGHT * page.mask.shape[0]
     for part in large[np.argsort(-stats[large, cv2.CC_STAT_AREA])][:PIECES]:
         left, top, wide, high = (int(n) for n in stats[part, :4])
         box = np.s_[top : top + high, left : left + wide]

@@ -47,8 +47,11 @@ TOGETHER = 6  # maximum number of pieces of one digit
 ONE_POLARITY = 0.25  # evidence of polarity (-1 to 1) from which only the likelier one is tried
 CROWD = 200  # more pieces of ink than that are several digits, or none
 MAX_GUESSES = 40000  # maximum number of candidate digits per picture
-AMONG_LETTERS = 2.0  # minimum mean log-odds of being digits for a word to count as a number if something was skipped in it
-NUMBER = -1.0  # the same for any other word
+AMONG_LETTERS = (
+    2.0  # minimum mean log-odds of being digits for a word to count as a number if something was skipped in it
+)
+NUMBER = 1.5  # the same for a word of which all was read
+SHORT_NUMBER = 0.0  # the same for one or two characters
 BARS = 6  # so many bars of one height are a code
 LEFT_OUT = 0.6  # of the height of its row: what is as high and left out may be a digit
 SKIPPED = -4.0  # log-odds assigned to a skipped character
@@ -118,7 +121,11 @@ def read(picture: np.ndarray, judge: Judge) -> tuple[list[list[Character]], floa
     if not rows:
         raise NoDigit("No digit was found: nothing in the picture looks like one.")
     steps = {"picture": picture, "background removed": found.page.ink, "pieces": _coloured(found.page, found.rows)}
-    return rows, found.complete, steps | {"reading": annotate(picture, [character for row in rows for character in row])}
+    return (
+        rows,
+        found.complete,
+        steps | {"reading": annotate(picture, [character for row in rows for character in row])},
+    )
 
 
 def _character(guess: Guess, picture: np.ndarray, scale: float) -> Character:
@@ -170,11 +177,16 @@ def find(picture: np.ndarray, judge: Judge) -> Found:
         if found and abs(evidence) > ONE_POLARITY:
             break
         try:
-            page, rows = _rows(gray, dark_ink)
+            page = prepare(gray, dark_ink)
+            rows = find_rows(find_pieces(page))
             size = typical_height([piece for row in rows for piece in row.pieces]) or HEIGHT
             if not SIZES[0] <= size <= SIZES[1]:
                 wanted = min(round(max(gray.shape) * HEIGHT / size), MAX_PAGE_SIDE, 4 * longest)
-                page, rows = _rows(to_grey(resize(picture, wanted)), dark_ink)
+                page = prepare(to_grey(resize(picture, wanted)), dark_ink)
+                rows = find_rows(find_pieces(page))
+            for row in rows:
+                parts = [part for piece in row.pieces for part in cut(piece, page.ink, row.height, page.stroke)]
+                row.pieces = sorted(parts, key=lambda p: p.x)
             found.append(_recognise(page, rows, longest / max(page.mask.shape), judge))
         except NoDigit as error:
             refusal = refusal or error
@@ -182,16 +194,6 @@ def find(picture: np.ndarray, judge: Judge) -> Found:
         raise refusal
     found[0] = found[0]._replace(evidence=found[0].evidence + abs(evidence))
     return max(found, key=lambda way: way.evidence)
-
-
-def _rows(gray: np.ndarray, dark_ink: bool) -> tuple[Page, list[Row]]:
-    """A page and its rows, the pieces cut wherever digits may touch. Raises NoDigit if it is blank."""
-    page = prepare(gray, dark_ink)
-    rows = find_rows(find_pieces(page))
-    for row in rows:
-        parts = [part for piece in row.pieces for part in cut(piece, page.ink, row.height, page.stroke)]
-        row.pieces = sorted(parts, key=lambda p: p.x)
-    return page, rows
 
 
 def _recognise(page: Page, rows: list[Row], scale: float, judge: Judge) -> Found:
@@ -254,15 +256,15 @@ def cut(piece: Piece, ink: np.ndarray, height: float, stroke: float) -> list[Pie
 
 def _seams(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each pixel the ink on the best path from the top to it (H, W), and the step to the pixel before: -1, 0, 1."""
-    costs, steps = ink.copy(), np.zeros(ink.shape, np.int8)
+    costs = np.full((len(ink), ink.shape[1] + 2), 1e9, np.float32)  # with a wall on each side
+    costs[0, 1:-1] = ink[0]
+    steps, aside = np.zeros(ink.shape, np.int8), 0.12 + 0.4 * ink  # a step aside is longer
     for y in range(1, len(ink)):
-        before = np.pad(costs[y - 1], 1, constant_values=1e9)
-        aside = 0.12 + 0.4 * ink[y]  # a step aside is longer
-        ways = np.stack([before[:-2] + aside, before[1:-1], before[2:] + aside])
-        best = ways.argmin(axis=0)
-        steps[y] = best - 1
-        costs[y] += ways[best, np.arange(ink.shape[1])]
-    return costs, steps
+        before = costs[y - 1]
+        left, straight, right = before[:-2] + aside[y], before[1:-1], before[2:] + aside[y]
+        steps[y] = np.where((left <= straight) & (left <= right), -1, np.where(straight <= right, 0, 1))
+        costs[y, 1:-1] = ink[y] + np.minimum(np.minimum(left, straight), right)
+    return costs[:, 1:-1], steps
 
 
 def _divide(piece: Piece, seams: list[np.ndarray], scale: float, least: float) -> list[Piece]:
@@ -397,8 +399,8 @@ def rest_facts(row: Row, first: int, last: int, stroke: float) -> dict[str, floa
         "tall": min(max(0, high - 1.1), 1.0),
         "wide": min(max(0, wide - 0.9), 2.0),
         "ink": min(sum(p.area for p in pieces) / row.height / stroke, 2.0),
-        # A lone speck is a sign; a lone stroke as high as a digit is a widely written 1.
-        "apart": float(np.clip(min(left - before, after - right) / row.height, -0.2, 0.2)) * max(0.0, 1 - high),
+        # A lone speck is a sign; a lone stroke of a digit's height is a widely written 1, half as high a small 0.
+        "apart": float(np.clip(min(left - before, after - right) / row.height, -0.2, 0.2)) * max(0.0, 1 - 2 * high),
         "lone stroke": float(0.75 < high < 1.15),
     }
 
@@ -456,8 +458,8 @@ def best_path(row: Row, guesses: list[Guess], stroke: float) -> tuple[list[Guess
 def digits_of_words(row: Row, path: list[Guess]) -> tuple[list[Guess], float]:
     """The digits of those words in a row that are numbers: many a letter passes for a digit, hardly a whole word.
 
-    A word's characters are the digits read there and skipped pieces of digit size. A word of three or more with
-    a skipped one among them is kept if its mean log-odds exceeds AMONG_LETTERS, any other one if it exceeds NUMBER.
+    A word's characters are the digits read there and skipped pieces of digit size. A word is kept if its mean log-odds exceeds NUMBER,
+    AMONG_LETTERS if one of them was skipped, or SHORT_NUMBER if it has one or two.
     Also returns the probability that no number is among the words that are dropped.
     """
     read = {i for guess in path for i in range(guess.first, guess.last)}
@@ -480,7 +482,8 @@ def digits_of_words(row: Row, path: list[Guess]) -> tuple[list[Guess], float]:
         mean = float(np.mean([character[2] for character in word] or [SKIPPED]))
         letters = any(character[3] is None for character in word)
         guesses = [guess for *_, guess in word if guess]
-        if mean > (AMONG_LETTERS if letters and len(word) > 2 else NUMBER) and not _is_barcode(row, guesses):
+        asked = SHORT_NUMBER if len(word) < 3 else AMONG_LETTERS if letters else NUMBER
+        if mean > asked and not _is_barcode(row, guesses):
             numbers += guesses
         elif guesses:
             none_dropped *= 1 / (1 + np.exp(mean))
