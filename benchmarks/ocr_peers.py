@@ -7,6 +7,8 @@ What is not installed is left out: pip install rapidocr onnxruntime; apt install
 """
 
 import argparse
+import importlib
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -40,11 +42,9 @@ def ours() -> Reader:
 
 def rapidocr() -> Reader | None:
     """RapidOCR as installed; None where it is not."""
-    try:
-        from rapidocr import RapidOCR
-    except ImportError:
+    if not importlib.util.find_spec("rapidocr"):
         return None
-    engine = RapidOCR(params={"Global.log_level": "critical"})
+    engine = importlib.import_module("rapidocr").RapidOCR(params={"Global.log_level": "critical"})
     return lambda picture: " ".join(engine(picture[..., ::-1]).txts or ())
 
 

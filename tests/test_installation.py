@@ -26,7 +26,7 @@ SECTIONS = {
 }
 ALL = [requirement for section in SECTIONS.values() for requirement in section]
 # Where a package is imported only in a function: where it is wanted, not with the file.
-OPTIONAL = {"distributed", "cloudpickle", "tensorflow", "keras", "scikit-learn"}
+OPTIONAL = {"distributed", "cloudpickle", "tensorflow", "keras", "scikit-learn", "pillow-heif", "pypdfium2"}
 
 
 def names(*sections: str) -> set[str]:
@@ -84,14 +84,16 @@ def test_what_the_bootstrap_installs_is_enough_for_the_notebooks():
     sources += texts({file for notebook in notebooks().values() for file in closure(notebook.sources())})
     there = {"ipython", "matplotlib", "ipywidgets", "traitlets"}
     assert "seaborn" in named
-    assert imported(sources, optional=True) - {"distributed"} <= names("base", "train") | named | there
+    assert (
+        imported(sources, optional=True) - {"distributed"} - names("formats") <= names("base", "train") | named | there
+    )
 
 
 def test_every_requirement_stands_once_in_a_section_with_a_reason():
     lines = [line for line in REQUIREMENTS.splitlines() if line and not line.startswith("#")]
     assert len(lines) == len(ALL) == len({requirement.name for requirement in ALL})
     assert [line for line in lines if not re.search(r"  # \w{2,}", line)] == []
-    assert list(SECTIONS) == ["base", "train", "cluster", "notebooks", "dev"]
+    assert list(SECTIONS) == ["base", "formats", "train", "cluster", "notebooks", "dev"]
 
 
 def test_constraints_pin_every_requirement_within_its_range():

@@ -1,4 +1,4 @@
-"""What differs from its surroundings: the picture as the finder of digits sees it, in any light and in any colour.
+"""What differs from its surroundings, in any light and in any colour: what lines of tables are found by.
 
 Explained in notebooks/06_custom_image_prediction.ipynb.
 """
@@ -6,7 +6,7 @@ Explained in notebooks/06_custom_image_prediction.ipynb.
 import cv2
 import numpy as np
 
-SURROUNDINGS = 49  # side in pixels of what a pixel is compared with: as high as the largest digits that are found
+SURROUNDINGS = 49  # side in pixels of what a pixel is compared with: wider than any line
 FAINT = 5.0  # standard deviation in grey levels below which contrasts are not enlarged any more: noise stays small
 FULL = 3.0  # local standard deviations that are shown as 1
 

@@ -283,6 +283,64 @@ def test_the_best_path_weighs_the_parts_against_the_whole():
     assert path == single[:1] and 0.3 < complete < 0.999
 
 
+# What people write and how they cut it out ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["1572", "10", "2175", "618"])
+@pytest.mark.parametrize("wide", [4, 8, 12])
+def test_a_straight_stroke_among_digits_is_a_1(predictor, digits, text, wide):
+    straight = [*digits]
+    straight[1] = np.full((80, wide), 255, np.uint8)
+    picture, boxes = write(straight, [text], gap=50)
+    reading = predictor.read(picture, line=True)
+    assert reading.text == text and len(reading.characters) == len(boxes)
+
+
+@pytest.mark.parametrize("margin", [0, 1, 3, 8])
+def test_a_number_cut_out_without_a_margin_is_read(predictor, digits, margin):
+    for text in ("5062", "983"):
+        picture, boxes = write(digits, [text])
+        left, top = (max(0, min(box[i] for box in boxes) - margin) for i in (0, 1))
+        right, bottom = (max(box[i] + box[i + 2] for box in boxes) + margin for i in (0, 1))
+        assert predictor.read(picture[top:bottom, left:right], line=True).text == text
+
+
+@pytest.mark.parametrize("high,pen", [(120, 3), (250, 3), (400, 6)])
+def test_the_straight_strokes_of_large_digits_are_no_printed_lines(predictor, high, pen):
+    picture = np.full((2 * high, 4 * high), 240, np.uint8)
+    top, bottom = high // 2, high // 2 + high
+
+    def line(*points):
+        cv2.polylines(picture, [np.array(points, np.int32)], False, 25, pen, cv2.LINE_AA)
+
+    line((int(0.9 * high), top), (int(0.5 * high), top + int(0.6 * high)), (int(1.15 * high), top + int(0.6 * high)))
+    line((int(0.95 * high), top + int(0.3 * high)), (int(0.95 * high), bottom))
+    line((int(1.6 * high), top), (int(2.2 * high), top), (int(1.85 * high), bottom))
+    assert predictor.read(picture, line=True).text == "47"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_bar_code_is_no_number(predictor, seed):
+    rng, picture, x = np.random.default_rng(seed), np.full((240, 500), 240, np.uint8), 60
+    while x < 430:
+        wide = int(rng.integers(2, 7))
+        picture[60:180, x : x + wide] = 20
+        x += wide + int(rng.integers(3, 9))
+    assert predictor.read(picture, line=True).status == "rejected"
+
+
+def test_a_table_is_read_by_its_cells(predictor, digits):
+    picture, boxes = write(digits, ["204", "731"], gap=60)
+    height, width = picture.shape[:2]
+    for x in (30, *(box[0] + box[2] + 30 for box in boxes[:3])):
+        cv2.line(picture, (x, 15), (x, height - 20), (90, 90, 90), 2)
+    for y in (15, 145, height - 20):
+        cv2.line(picture, (30, y), (boxes[2][0] + boxes[2][2] + 30, y), (90, 90, 90), 2)
+    cells = predictor.read(picture, table=True).cells
+    assert [(c.text, c.row, c.column) for c in cells][:3] == [("2", 0, 0), ("0", 0, 1), ("4", 0, 2)]
+    assert {c.row for c in cells[3:]} == {1} and "".join(c.text for c in cells[3:]) == "731"
+
+
 # How many digits ----------------------------------------------------------------------------------------------
 
 
