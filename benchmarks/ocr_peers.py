@@ -25,7 +25,7 @@ from rapidfuzz.distance import Levenshtein
 from benchmarks.real import labelled
 from helpers.console import command
 from helpers.errors import UserError
-from helpers.images.contrast import local_contrast
+from helpers.images.contrast import local_ink
 from helpers.images.decode import read_image
 from helpers.predict.predictor import Predictor
 from tools.simulate import lines
@@ -63,10 +63,7 @@ def tesseract() -> Reader | None:
 
 def prepared(picture: np.ndarray) -> np.ndarray:
     """The picture with even paper, ink black: uint8 RGB."""
-    contrast = local_contrast(picture)
-    dark_ink = (contrast**3).sum() < 0
-    ink = np.clip(-contrast if dark_ink else contrast, 0, 1)
-    return np.dstack([np.round(255 * (1 - ink)).astype(np.uint8)] * 3)
+    return np.dstack([np.round(255 * (1 - local_ink(picture))).astype(np.uint8)] * 3)
 
 
 def pictures(folder: Path | None, count: int) -> Iterator[tuple[np.ndarray, str]]:

@@ -24,3 +24,10 @@ def local_contrast(picture: np.ndarray) -> np.ndarray:
         away = np.where(high > -low, high, low)
     spread = np.sqrt(np.maximum(cv2.blur(away * away, (SURROUNDINGS, SURROUNDINGS)), 0))
     return np.clip(away / (FULL * (spread + FAINT)), -1, 1)
+
+
+def local_ink(picture: np.ndarray) -> np.ndarray:
+    """The `local_contrast` of the ink alone, dark or bright: float32 (H, W), 0 on paper, up to 1."""
+    contrast = local_contrast(picture)
+    dark_ink = (contrast**3).sum() < 0  # ink is rarer than paper, so it differs more
+    return np.clip(-contrast if dark_ink else contrast, 0, 1)

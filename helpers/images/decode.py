@@ -36,14 +36,14 @@ def read_image(source: str | Path | bytes, detail: int = DETAIL) -> np.ndarray:
     16-bit and float values are scaled to 8 bits; transparency is flattened onto a background that shows the drawing.
 
     Args:
-        source: path or bytes of a file. Of a PDF the first page is read; `scan.pdf#3` names the third.
+        source: path or bytes of a file. Of a PDF with several pages one has to be named: `scan.pdf#3` is the third.
         detail: pixels that suffice. A picture whose longest side is at least twice as long is decoded at 1/2, 1/4 or
             1/8 of its size, but not below `detail`: several times as fast for JPEG.
 
     Raises:
         UserError: if the file is missing, unreadable, empty, damaged, too large or not a picture.
     """
-    name, page = "The picture" if isinstance(source, bytes) else Path(source).name, 1
+    name, page = "The picture" if isinstance(source, bytes) else Path(source).name, None
     if not isinstance(source, bytes) and (named := PAGE.fullmatch(str(source))) and not Path(source).exists():
         source, page = named[1], int(named[2])
     encoded = source if isinstance(source, bytes) else _read_bytes(Path(source))
@@ -86,8 +86,11 @@ def pages(path: str | Path) -> int:
         return 0
 
 
-def _draw_page(encoded: bytes, page: int, name: str) -> np.ndarray:
-    """A page of a PDF, counted from 1, on white: uint8 RGB. Raises UserError, also if pypdfium2 is missing."""
+def _draw_page(encoded: bytes, page: int | None, name: str) -> np.ndarray:
+    """A page of a PDF, counted from 1, on white: uint8 RGB; None stands for its only page.
+
+    Raises UserError if it cannot be read or has no such page, also if pypdfium2 is missing.
+    """
     try:
         pdfium = _pdfium()
     except ImportError as error:
@@ -95,15 +98,17 @@ def _draw_page(encoded: bytes, page: int, name: str) -> np.ndarray:
     try:
         with _PDF, pdfium.PdfDocument(encoded) as document:
             count = len(document)
-            if 1 <= page <= count:
-                shown = document[page - 1]
+            if page in range(1, count + 1) or (page is None and count == 1):
+                shown = document[(page or 1) - 1]
                 scale = PDF_SIDE / max(1.0, *shown.get_size())
                 return np.ascontiguousarray(shown.render(scale=scale, rev_byteorder=True).to_numpy()[..., :3])
     except Exception as error:  # damaged data make the library raise anything
         locked = "password" in str(error).lower()
         said = "is locked by a password: save it without" if locked else "is damaged and cannot be read: save it again"
         raise UserError(f"{name} {said}.") from error
-    raise UserError(f"{name} is not there: the PDF has {count} pages.")
+    if page is None and count:
+        raise UserError(f"{name} has {count:,} pages: name one, as in scan.pdf#2, or save it as a picture.")
+    raise UserError(f"{name} is not there: the PDF has {count:,} pages.")
 
 
 def _pdfium():

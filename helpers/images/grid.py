@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from helpers.images.contrast import local_contrast
+from helpers.images.contrast import local_ink
 from helpers.images.steps import resize
 
 SIDE = 1200  # longest side in pixels at which lines are looked for
@@ -45,9 +45,7 @@ class Grid:
 def find_grid(picture: np.ndarray) -> Grid | None:
     """The largest grid of at least two cells in a picture, uint8 (H, W) or (H, W, 3); None if there is none."""
     small = resize(picture, min(SIDE, max(picture.shape[:2])))
-    contrast = local_contrast(small)
-    dark_ink = (contrast**3).sum() < 0  # ink is rarer than paper, so it differs more
-    ink = 255 * ((-contrast if dark_ink else contrast) > DARK).astype(np.uint8)
+    ink = 255 * (local_ink(small) > DARK).astype(np.uint8)
     return _grid(ink, max(small.shape[:2]) / max(picture.shape[:2]))
 
 

@@ -245,8 +245,8 @@ def _runs(page: np.ndarray) -> np.ndarray:
 # Pieces and rows ----------------------------------------------------------------------------------------------
 
 
-def find_pieces(page: Page) -> list[Piece]:
-    """The components of a page that may be digits or parts of digits, in no particular order."""
+def find_pieces(page: Page) -> tuple[list[Piece], int]:
+    """The components of a page that may be digits or parts of digits, in no order; and how many were not looked at."""
     count, parts, stats, _ = cv2.connectedComponentsWithStats(page.mask, connectivity=8)
     depth = cv2.distanceTransform(np.pad(page.mask, 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
     beside = cv2.dilate(page.lines, np.ones((5, 5), np.uint8))
@@ -274,7 +274,7 @@ def find_pieces(page: Page) -> list[Piece]:
         foreign = foreign or (touched and thick > 3.5 * page.stroke)
         if not remnant and not foreign:
             pieces.append(Piece(left, top, mask, int(part), thick))
-    return pieces
+    return pieces, max(0, len(large) - PIECES)
 
 
 def typical_height(pieces: list[Piece]) -> float:

@@ -47,10 +47,8 @@ TOGETHER = 6  # maximum number of pieces of one digit
 ONE_POLARITY = 0.25  # evidence of polarity (-1 to 1) from which only the likelier one is tried
 CROWD = 200  # more pieces of ink than that are several digits, or none
 MAX_GUESSES = 40000  # maximum number of candidate digits per picture
-AMONG_LETTERS = (
-    2.0  # minimum mean log-odds of being digits for a word to count as a number if something was skipped in it
-)
-NUMBER = 1.5  # the same for a word of which all was read
+NUMBER = 1.5  # minimum mean log-odds of being digits for a word to count as a number
+AMONG_LETTERS = 2.0  # the same where something was skipped in it
 SHORT_NUMBER = 0.0  # the same for one or two characters
 BARS = 6  # so many bars of one height are a code
 LEFT_OUT = 0.4  # of the height of its row: what is as high and left out may be a digit
@@ -94,11 +92,21 @@ class Guess:
     posterior: float = 0.0  # probability that these pieces are one digit, over all paths through the row
 
 
+class Lines(NamedTuple):
+    """What `read` returns: the characters of each row, top to bottom, and what they may lack."""
+
+    rows: list[list[Character]]
+    complete: float  # probability that no digit was left out
+    unseen: int  # pieces of ink that were not looked at
+    steps: Steps
+
+
 class Found(NamedTuple):
     """What was read in a page: the digits of each row, and what they were chosen from."""
 
     digits: list[list[Guess]]
     complete: float  # probability that what was left out is no digit
+    unseen: int  # pieces of ink that were too many to look at
     page: Page
     rows: list[Row]
     guesses: list[list[Guess]]
@@ -109,23 +117,21 @@ class Found(NamedTuple):
 # Reading ------------------------------------------------------------------------------------------------------
 
 
-def read(picture: np.ndarray, judge: Judge) -> tuple[list[list[Character]], float, Steps]:
-    """Reads all digits of a picture, uint8 (H, W) or (H, W, 3): the characters of each row, top to bottom.
+def read(picture: np.ndarray, judge: Judge) -> Lines:
+    """Reads all digits of a picture, uint8 (H, W) or (H, W, 3).
 
-    Also returns the probability that no digit was left out, and the steps. Boxes are in the picture's own pixels, rows
-    without digits are left out. Raises NoDigit if there is no digit at all, UserError if the array is no picture.
+    Boxes are in the picture's own pixels, rows without digits are left out. Raises NoDigit if there is no digit at
+    all, UserError if the array is no picture.
     """
     picture = check_picture(picture)
     found = find(picture, judge)
     rows = [[_character(guess, picture, found.scale) for guess in row] for row in found.digits if row]
     if not rows:
-        raise NoDigit("No digit was found: nothing in the picture looks like one.")
+        among = f"none of what was looked at looks like one, {found.unseen:,} pieces of ink were not looked at"
+        raise NoDigit(f"No digit was found: {among if found.unseen else 'nothing in the picture looks like one'}.")
     steps = {"picture": picture, "background removed": found.page.ink, "pieces": _coloured(found.page, found.rows)}
-    return (
-        rows,
-        found.complete,
-        steps | {"reading": annotate(picture, [character for row in rows for character in row])},
-    )
+    steps["reading"] = annotate(picture, [character for row in rows for character in row])
+    return Lines(rows, found.complete, found.unseen, steps)
 
 
 def _character(guess: Guess, picture: np.ndarray, scale: float) -> Character:
@@ -178,16 +184,18 @@ def find(picture: np.ndarray, judge: Judge) -> Found:
             break
         try:
             page = prepare(gray, dark_ink)
-            rows = find_rows(find_pieces(page))
+            pieces, unseen = find_pieces(page)
+            rows = find_rows(pieces)
             size = typical_height([piece for row in rows for piece in row.pieces]) or HEIGHT
             if not SIZES[0] <= size <= SIZES[1]:
                 wanted = min(round(max(gray.shape) * HEIGHT / size), MAX_PAGE_SIDE, 4 * longest)
                 page = prepare(to_grey(resize(picture, wanted)), dark_ink)
-                rows = find_rows(find_pieces(page))
+                pieces, unseen = find_pieces(page)
+                rows = find_rows(pieces)
             for row in rows:
                 parts = [part for piece in row.pieces for part in cut(piece, page.ink, row.height, page.stroke)]
                 row.pieces = sorted(parts, key=lambda p: p.x)
-            found.append(_recognise(page, rows, longest / max(page.mask.shape), judge))
+            found.append(_recognise(page, rows, unseen, longest / max(page.mask.shape), judge))
         except NoDigit as error:
             refusal = refusal or error
     if not found:
@@ -196,9 +204,9 @@ def find(picture: np.ndarray, judge: Judge) -> Found:
     return max(found, key=lambda way: way.evidence)
 
 
-def _recognise(page: Page, rows: list[Row], scale: float, judge: Judge) -> Found:
-    """The digits in rows of pieces."""
-    guesses = make_guesses(page, rows)
+def _recognise(page: Page, rows: list[Row], unseen: int, scale: float, judge: Judge) -> Found:
+    """The digits in rows of pieces; `unseen` others were too many."""
+    guesses, more = make_guesses(page, rows)
     together = [guess for row in guesses for guess in row]
     if together:
         for guess, probabilities, likely in zip(together, *judge(np.stack([g.image for g in together])), strict=True):
@@ -212,7 +220,7 @@ def _recognise(page: Page, rows: list[Row], scale: float, judge: Judge) -> Found
         complete *= left_out * dropped
     digits = [guess for path in found for guess in path]
     evidence = np.mean([g.probabilities.max() + 0.2 * np.clip(g.likely, -5, 5) for g in digits]) if digits else -1.0
-    return Found(found, complete, page, rows, guesses, scale, float(evidence))
+    return Found(found, complete, unseen + more, page, rows, guesses, scale, float(evidence))
 
 
 # Cuts ---------------------------------------------------------------------------------------------------------
@@ -287,18 +295,22 @@ def _divide(piece: Piece, seams: list[np.ndarray], scale: float, least: float) -
 # Guesses ------------------------------------------------------------------------------------------------------
 
 
-def make_guesses(page: Page, rows: list[Row]) -> list[list[Guess]]:
-    """For each row all runs of consecutive pieces that may be one digit, each as a 28×28 image."""
-    guesses, room = [], MAX_GUESSES
+def make_guesses(page: Page, rows: list[Row]) -> tuple[list[list[Guess]], int]:
+    """For each row all runs of consecutive pieces that may be one digit, each as a 28×28 image.
+
+    Also returns how many pieces lie in rows for which there was no room.
+    """
+    guesses, room, unseen = [], MAX_GUESSES, 0
     for row in rows:
         spans = [(i, j) for i in range(len(row.pieces)) for j in range(i + 1, min(i + TOGETHER, len(row.pieces)) + 1)]
         its = [guess for first, last in spans[:room] if (guess := _guess(page, row, first, last))]
+        unseen += len(row.pieces) if len(spans) > room else 0
         room = max(0, room - len(its))
         upright = float(np.median([g.lean for g in its if 0.7 < g.high < 1.15 and not g.cuts] or [0.0]))
         for guess in its:
             guess.tilt = guess.lean - upright
         guesses.append(its)
-    return guesses
+    return guesses, unseen
 
 
 def _guess(page: Page, row: Row, first: int, last: int) -> Guess | None:

@@ -34,7 +34,7 @@ class Reading:
     status: str  # ok, rejected (no digit; the reason says why) or error (no picture; the reason says why)
     text: str = ""  # the digit; the whole line where a line was read; empty unless ok
     confidence: float | None = None  # calibrated, 0..1; None unless ok
-    reason: str = ""  # why it was rejected, or what the error was
+    reason: str = ""  # why it was rejected, what the error was, or what an answer that is ok may lack
     seconds: float = 0.0  # decoding, all steps and the network
     probabilities: np.ndarray | None = field(default=None, repr=False)  # calibrated, (10,); None if none were made
     score: float | None = None  # `digit_score`
@@ -137,12 +137,18 @@ class Predictor:
 
     def _read_lines(self, picture: np.ndarray, table: bool) -> Reading:
         """Reads all digits of a picture, uint8. Raises what `lines.read` raises."""
-        rows, complete, steps = lines.read(picture, self.judge)
-        characters = tuple(character for row in rows for character in row)
-        text = " ".join("".join(character.text for character in row) for row in rows)
-        confidence = complete * math.prod(character.confidence for character in characters)
-        cells = tuple(to_table(picture, rows)) if table else ()
-        return Reading("ok", text, confidence, steps=steps, characters=characters, cells=cells)
+        found = lines.read(picture, self.judge)
+        characters = tuple(character for row in found.rows for character in row)
+        text = " ".join("".join(character.text for character in row) for row in found.rows)
+        confidence = found.complete * math.prod(character.confidence for character in characters)
+        cells, outside = to_table(picture, found.rows) if table else ([], 0)
+        notes = [f"{outside:,} digits stand outside the grid, in no cell."] if outside else []
+        if found.unseen:  # any of them may be a digit
+            notes.append(f"{found.unseen:,} pieces of ink were not looked at: read the page in parts.")
+            confidence = 0.0
+        return Reading(
+            "ok", text, confidence, " ".join(notes), steps=found.steps, characters=characters, cells=tuple(cells)
+        )
 
     def judge(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The `lines.Judge` of images uint8 (N, 28, 28): calibrated probabilities (N, 10), and log-odds (N,).

@@ -27,14 +27,15 @@ class Cell(NamedTuple):
     box: tuple[int, int, int, int]
 
 
-def to_table(picture: np.ndarray, rows: list[list[Character]]) -> list[Cell]:
-    """The cells of a picture whose digits `lines.read` has found, row by row. Empty cells are left out.
+def to_table(picture: np.ndarray, rows: list[list[Character]]) -> tuple[list[Cell], int]:
+    """The cells of a picture whose digits `lines.read` has found, row by row, and how many digits are in none.
 
-    In a grid a cell is what its lines enclose, and digits outside the grid belong to no cell. Without one, a row of
-    digits is a row, and numbers above each other are a column.
+    Empty cells are left out. In a grid a cell is what its lines enclose, and digits outside the grid belong to no
+    cell. Without one, a row of digits is a row, and numbers above each other are a column.
     """
     grid = find_grid(picture)
-    return (in_grid(grid, rows) if grid else []) or in_columns(rows)
+    cells = (in_grid(grid, rows) if grid else []) or in_columns(rows)
+    return cells, sum(map(len, rows)) - sum(len(cell.text) for cell in cells)
 
 
 def in_grid(grid: Grid, rows: list[list[Character]]) -> list[Cell]:

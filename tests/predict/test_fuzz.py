@@ -1,6 +1,7 @@
 """Random and damaged files: reading them ends in a picture or in one sentence, never in anything else."""
 
 import io
+import re
 
 import cv2
 import numpy as np
@@ -51,6 +52,7 @@ def whole_files() -> dict[str, bytes]:
 
 
 FILES = whole_files()
+PREDICTOR = predict.Predictor()
 
 
 def read(encoded: bytes) -> bool:
@@ -126,8 +128,7 @@ def rubbish(seed: int) -> np.ndarray:
 @given(seed=st.integers(0, 2**32), mode=st.sampled_from([{}, {"line": True}, {"table": True}]))
 def test_whatever_is_drawn_is_read_or_refused(seed, mode):
     reading = PREDICTOR.read(rubbish(seed), **mode)
-    assert reading.status in ("ok", "rejected") and bool(reading.reason) == (reading.status == "rejected")
+    assert reading.status in ("ok", "rejected")
+    note = r"(\d+ digits stand outside the grid, in no cell\.)?"
+    assert re.fullmatch(note, reading.reason) if reading.status == "ok" else reading.reason
     assert "Error" not in reading.reason and (reading.confidence is None or 0 <= reading.confidence <= 1)
-
-
-PREDICTOR = predict.Predictor()

@@ -446,3 +446,29 @@ def test_damaged_weights_are_named(predictor, digits, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="line_weights.json"):
         lines.read(write(digits, ["20"])[0], predictor.judge)
     lines.weights.cache_clear()
+
+
+def test_an_answer_says_what_was_not_looked_at(predictor, digits, monkeypatch):
+    picture, _ = write(digits, ["20740", "3869"])
+    whole = predictor.read(picture, line=True)
+    assert whole.text == "20740 3869" and not whole.reason
+    monkeypatch.setattr(page, "PIECES", 6)
+    reading = predictor.read(picture, line=True)
+    assert reading.status == "ok" and reading.confidence == 0 and reading.reason.startswith("3 pieces of ink were not")
+    monkeypatch.undo()
+    for room, status in ((20, "ok"), (0, "rejected")):
+        monkeypatch.setattr(lines, "MAX_GUESSES", room)
+        reading = predictor.read(picture, line=True)
+        assert reading.status == status and "not looked at" in reading.reason and not reading.confidence
+
+
+def test_digits_beside_the_grid_are_told(predictor, digits):
+    picture, boxes = write(digits, ["2041"], gap=60)
+    left, right = boxes[0][0] - 30, boxes[2][0] - 30
+    for y in (15, 145):
+        cv2.line(picture, (left, y), (right, y), (90, 90, 90), 2)
+    for x in (left, boxes[1][0] - 30, right):
+        cv2.line(picture, (x, 15), (x, 145), (90, 90, 90), 2)
+    reading = predictor.read(picture, table=True)
+    assert reading.text == "2041" and [cell.text for cell in reading.cells] == ["2", "0"]
+    assert reading.reason == "2 digits stand outside the grid, in no cell."

@@ -37,8 +37,9 @@ def test_a_grid_says_where_a_number_stands():
     for i in range(5):
         cv2.line(picture, (20 + 90 * i, 30), (20 + 90 * i, 270), 50, 2)
     rows = [[*written("41", 30, 55), *written("7", 310, 50)], [*written("2", 130, 215), *written("9", 385, 100)]]
-    cells = to_table(picture, rows)
-    assert [(c.text, c.row, c.column) for c in cells] == [("41", 0, 0), ("7", 0, 3), ("2", 2, 1)]  # 9 is outside
+    cells, outside = to_table(picture, rows)
+    assert [(c.text, c.row, c.column) for c in cells] == [("41", 0, 0), ("7", 0, 3), ("2", 2, 1)]
+    assert outside == 1  # the 9
     assert to_csv(cells) == "41,,,7\n,,,\n,2,,\n"
 
 
@@ -47,7 +48,8 @@ def test_without_any_number_in_the_grid_columns_count():
     for i in range(3):
         cv2.line(picture, (20, 30 + 40 * i), (380, 30 + 40 * i), 50, 2)
         cv2.line(picture, (20 + 180 * i, 30), (20 + 180 * i, 110), 50, 2)
-    assert [c.text for c in to_table(picture, [written("5", 50, 200)])] == ["5"]
+    cells, outside = to_table(picture, [written("5", 50, 200)])
+    assert [c.text for c in cells] == ["5"] and outside == 0
 
 
 def test_no_cells_are_no_table():
