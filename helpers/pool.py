@@ -147,6 +147,7 @@ def stream(
     longest, seen = patience(), time.monotonic()
 
     def room() -> int:
+        """How many calls may be under way; UserError where no worker was there for too long."""
         nonlocal seen
         threads = sum(client.nthreads().values()) if client.status == "running" else 0
         if threads:
@@ -199,7 +200,8 @@ def trainings(
 
     known, children, futures = {None: None}, [], []
 
-    def calls() -> Iterator[bytes | None]:  # opened by the child alone: a Dask worker must not import TensorFlow
+    def calls() -> Iterator[bytes | None]:
+        """The pickled calls, opened by the child alone: a Dask worker must not import TensorFlow."""
         for item in items:
             call = None if item is None else cloudpickle.dumps((function, (item,)))
             known[call] = item
@@ -215,6 +217,7 @@ def trainings(
     executor = ThreadPoolExecutor(workers)
 
     def submit(call: bytes) -> Future:
+        """Hands a call to the next free child process."""
         futures.append(executor.submit(_in_child, call, threads, data, children))
         return futures[-1]
 

@@ -29,6 +29,7 @@ def temperature(logits: np.ndarray, y_true: np.ndarray) -> float:
     """
 
     def log_loss(log_t: float) -> float:
+        """The mean negative log-likelihood at the temperature whose logarithm is given."""
         scaled = logits / np.exp(log_t)
         return float(np.mean(logsumexp(scaled, axis=1) - scaled[np.arange(len(y_true)), y_true]))
 

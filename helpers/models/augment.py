@@ -84,6 +84,7 @@ class RandomWarp(RandomChange):
         super().__init__(settings, seed, **kwargs)
 
     def change(self, images, chance):
+        """The images after all layers, each with a seed of its own."""
         """The images, each resampled by its own random map."""
         height, width = images.shape[1:3]
         rows, columns = np.mgrid[:height, :width].reshape(2, 1, -1).astype("float32")
@@ -113,6 +114,7 @@ def smooth_basis(height: int, width: int, grid: int) -> np.ndarray:
     """Weights of grid × grid control points at each pixel: Gaussian bumps that add up to 1, (grid², H·W)."""
 
     def along(size):
+        """The weights along one axis: (grid, size)."""
         spacing = (size - 1) / (grid - 1)
         centres = np.arange(grid)[:, None] * spacing
         bumps = np.exp(-0.5 * ((np.arange(size) - centres) / (0.6 * spacing)) ** 2)
@@ -133,6 +135,7 @@ def sample(images, rows, columns):
     corner = ops.cast(top * (width + 2) + left, "int32")
 
     def at(offset):
+        """The padded pixels that lie so far behind the upper left neighbour of each place."""
         return ops.take_along_axis(padded, ops.expand_dims(corner + offset, -1), axis=1)
 
     above = at(0) * (1 - right) + at(1) * right

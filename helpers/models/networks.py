@@ -120,6 +120,7 @@ def local_contrast(images, window: int = 7):
     """
 
     def mean(x):
+        """The mean of the window round each pixel."""
         return layers.AveragePooling2D(window, strides=1, padding="same", dtype="float32")(x)
 
     difference = layers.Subtract(dtype="float32")([images, mean(images)])

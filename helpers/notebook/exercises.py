@@ -29,6 +29,7 @@ def exercise(number: str, hint: str) -> Callable:
     """Decorates the test of an exercise: it returns True, or False or a sentence on what is wrong with the answer."""
 
     def add(test: Callable[..., bool | str]) -> Callable[..., bool | str]:
+        """Registers the test under the number."""
         EXERCISES[number] = Exercise(test, hint)
         return test
 
@@ -40,6 +41,7 @@ def choice(number: str, right: str, hint: str) -> None:
 
     @exercise(number, hint)
     def letters(answer):
+        """Whether exactly the right letters are named, in any order and case."""
         given = "".join(answer) if isinstance(answer, list | tuple | set) else answer
         return isinstance(given, str) and set(given.lower()) - set(" ,;") == set(right)
 

@@ -347,6 +347,7 @@ def serve() -> None:
     threading.Thread(target=_watch, args=(since, options.time_limit), daemon=True).start()
 
     def answer(value: object) -> None:
+        """Sends a value to the parent."""
         pickle.dump(value, answers)
         answers.flush()
 
@@ -377,6 +378,7 @@ def _read_in_processes(workers: list[Worker], files: Iterable[str]) -> Iterator[
     waiting, answers = iter(list(files)), queue.Queue(AHEAD * len(workers))
 
     def work(worker: Worker) -> None:
+        """Passes on what one worker reads, then that it is done, or why it is not."""
         try:
             for record in worker.read(waiting):
                 answers.put(record)

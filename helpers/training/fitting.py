@@ -108,11 +108,13 @@ def shuffled_batches(
     images, labels = (tf.constant(array) for array in part)
 
     def epoch(number):
+        """The batches of an epoch, in an order that its number and the seed decide."""
         order = tf.random.experimental.stateless_shuffle(tf.range(len(images)), seed=[seed, number])
         rows = tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
         return rows.enumerate().map(lambda step, row: batch(number, tf.cast(step, "int32"), row))
 
     def batch(number, step, row):
+        """The images and labels of some rows, prepared."""
         chosen = tf.gather(images, row)
         chosen = tf.cast(chosen, "float32") / 255 if chosen.dtype == tf.uint8 else chosen
         return chosen if prepare is None else prepare(chosen, tf.stack([number, step]) + seed), tf.gather(labels, row)

@@ -16,6 +16,7 @@ def images_for_a_narrow_interval(answer, wilson):
     """The smallest multiple of 1,000 whose interval at 99.5 % is at most 0.001 wide."""
 
     def width(n):
+        """The width of the interval at 99.5 % of n."""
         low, high = wilson(0.995 * n, n)
         return high - low
 
@@ -65,11 +66,13 @@ def precision_at_high_recall(answer, val_score, y_val, scores, is_8):
     """Precision and recall on the test images at the highest threshold with a recall of 0.98 on validation images."""
 
     def at_threshold(score, truth):
+        """The highest threshold with the recall that is asked for."""
         positives = np.sort(score[truth])[::-1]
         places = np.arange(1, len(positives) + 1) / len(positives)
         return positives[np.flatnonzero(places >= 0.98)[0]]
 
     def measured(threshold):
+        """Precision and recall on the test images at a threshold."""
         yes = scores["logistic regression"] >= threshold
         return np.sum(yes & is_8) / max(np.sum(yes), 1), np.sum(yes & is_8) / max(np.sum(is_8), 1)
 
@@ -103,7 +106,8 @@ def shifted_copies(answer, x_small, y_small, more_x, more_y, more_svm, x_val, y_
     if np.shape(more_x) != (5 * len(x_small), *x_small.shape[1:]) or np.shape(more_y) != (5 * len(x_small),):
         return "more_x and more_y hold five copies of each image: as it is, and moved up, down, left and right."
 
-    def counted(images, labels):  # without the rim: what comes in there may be blank or what left on the other side
+    def counted(images, labels):
+        """How often each pair of image and label occurs, without the rim: what comes in there may be blank or wrapped round."""
         return Counter((image[1:-1, 1:-1].tobytes(), int(label)) for image, label in zip(images, labels, strict=True))
 
     moves = [np.roll(x_small, step, axis) for axis in (1, 2) for step in (-1, 1)]
