@@ -6,6 +6,7 @@ it made or the installed packages have changed. What is in a notebook is none of
 
 import argparse
 import ast
+import difflib
 import hashlib
 import json
 import logging
@@ -33,6 +34,7 @@ from helpers.series.web_pages import write_index, write_page
 
 RECORD = ".record.json"  # in a run folder: the `state` of each notebook when it had run
 SHOWN_METRICS = ("test_accuracy", "val_accuracy", "samples_accuracy", "parameters", "images")
+FILES = ("DATASET", "IMAGE", "OTHER_DIGITS")  # parameters that may name a file
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Notebook:
     def state(self, folder: Path, values: dict[str, object]) -> dict:
         """What decides whether it is up to date. What it made counts too: altered by hand, it is made again."""
         own = {name: values.get(name, default) for name, default in self.defaults.items()}
-        named = [data.find(own[name]) for name in ("DATASET", "IMAGE", "OTHER_DIGITS") if own.get(name)]
+        named = [data.find(own[name]) for name in FILES if own.get(name)]
         read = [*filter(None, named), *(file for need in self.needs for file in needed(need, folder))]
         made = [folder / file for file in (*self.makes, f"executed/{self.name}.ipynb", f"html/{self.name}.html")]
         return {
@@ -115,11 +117,11 @@ def notebooks() -> dict[str, Notebook]:
 
 
 def select(names: list[str], series: dict[str, Notebook]) -> list[Notebook]:
-    """The notebooks that `names` mean (03, 03_baseline_cnn or its file), in the order of the series; all if empty."""
+    """The notebooks that `names` mean (03, 3, 03_baseline_cnn or its file), in the order of the series; all if empty."""
     chosen = set()
     for name in names:
         stem = Path(name).name.removesuffix(".ipynb")
-        matches = [full for full in series if full == stem or full.split("_")[0] == stem]
+        matches = [full for full in series if full == stem or full.split("_")[0] == stem.zfill(2)]
         if not matches:
             raise UserError(f"There is no notebook {name!r}; the series has {', '.join(series)}.")
         chosen.update(matches)
@@ -132,7 +134,7 @@ def read_parameters(
     """Parameters from a YAML file, overridden by those of the command line; checked before anything runs.
 
     A name in the file must be one that some notebook of the series takes, a name on the command line one that a
-    chosen notebook takes.
+    chosen notebook takes. Raises UserError for any that would only fail in mid-run.
     """
     anywhere, here = (
         sorted({name for notebook in some for name in notebook.defaults} - {"RUN"})
@@ -150,8 +152,36 @@ def read_parameters(
         except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             known = ", ".join(p.stem for p in sorted((paths.NOTEBOOKS / "params").glob("*.yml")))
             raise UserError(f"--params {file}: not readable ({error}); give one of {known}, or a YAML file.") from error
+    for name, _ in pairs:
+        if name == "RUN":
+            raise UserError("RUN is no parameter of a command: name the run folder with --run.")
+        if name in anywhere and name not in here:
+            owners = " and ".join(owner for owner, notebook in series.items() if name in notebook.defaults)
+            raise UserError(f"{name} belongs to {owners}, not to {', '.join(notebook.name for notebook in chosen)}.")
     given = {name: parameters.parse(name, text) for name, text in pairs}
-    return values | parameters.check(given, "-p", here)
+    values |= parameters.check(given, "command line", here)
+    for notebook in chosen:
+        _check_together(notebook, values)
+    return values
+
+
+def _check_together(notebook: Notebook, values: dict[str, object]) -> None:
+    """Raises UserError if a file that a parameter names does not exist, or if validation would leave nothing to train on."""
+    own = {name: values.get(name, default) for name, default in notebook.defaults.items()}
+    for name in FILES:
+        value = own.get(name)
+        if not value or (name == "DATASET" and value in data.NAMED) or data.find(value):
+            continue
+        close = difflib.get_close_matches(value.lower(), data.NAMED, n=1) if name == "DATASET" else []
+        other = f"neither {', '.join(data.NAMED)} nor " if name == "DATASET" else "not "
+        hint = f"did you mean {close[0]}?" if close else "check the spelling or the path."
+        raise UserError(f"{name} = {value!r} is {other}the path of an existing file: {hint}")
+    size, validation = own.get("TRAIN_SIZE"), own.get("VALIDATION")
+    if size and validation and validation >= size:
+        raise UserError(
+            f"VALIDATION = {validation} would leave {notebook.name} no image to train on, of TRAIN_SIZE = {size}: "
+            "lower the one or raise the other."
+        )
 
 
 def missing_inputs(chosen: list[Notebook], series: dict[str, Notebook], run: str) -> None:

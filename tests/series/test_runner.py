@@ -23,6 +23,7 @@ from helpers.series import runner as runner_
 from helpers.series.runner import Notebook, notebooks, read_parameters, select
 from helpers.series.web_pages import write_page
 
+REAL_ROOT = paths.ROOT
 ALL = ["01_first", "02_second", "03_third"]
 
 SETUP = """\
@@ -45,6 +46,8 @@ with atomic(run.path("second.json")) as partial:
     while (run.folder / "slow").exists():
         time.sleep(0.02)
     partial.write_text('{"epochs": %d}' % (EPOCHS * tiny.FACTOR))"""
+
+SETTINGS = "EPOCHS = 1  # epochs\nTRAIN_SIZE = 600  # images\nVALIDATION = 100  # of these"
 
 THIRD = """\
 from helpers import paths
@@ -133,7 +136,7 @@ def finished(tmp_path_factory):
     (root / "data" / "mnist.npz").write_text("the data")
     for nb, name in (
         (notebook("01_first", FIRST, "nothing but the data", "first.json"), "01_first"),
-        (notebook("02_second", SECOND, "`first.json`", "second.json", "EPOCHS = 1  # epochs"), "02_second"),
+        (notebook("02_second", SECOND, "`first.json`", "second.json", SETTINGS), "02_second"),
         (
             notebook("03_third", THIRD, "`second.json`, `data/samples/`", "third.json", 'IMAGE = ""  # picture'),
             "03_third",
@@ -259,7 +262,7 @@ def test_names_choose_notebooks(project):
     assert found["02_second"].makes == ("second.json", "metrics/02_second.json")
     for names, chosen in (
         ([], ALL),
-        (["03", "01"], ["01_first", "03_third"]),
+        (["03", "1"], ["01_first", "03_third"]),
         (["02_second"], ["02_second"]),
         (["notebooks/02_second.ipynb"], ["02_second"]),
     ):
@@ -297,13 +300,21 @@ BOMB = b"SEED: [" + b", ".join(
         (["99"], ["no notebook '99'", "01_first, 02_second, 03_third"]),
         (["01_frist"], ["no notebook '01_frist'"]),
         (["-p", "EPOHCS", "3"], ["unknown parameter EPOHCS", "did you mean EPOCHS?"]),
+        (["-p", "epochs", "3"], ["unknown parameter epochs", "did you mean EPOCHS?"]),
         (["-p", "TRIALS", "3"], ["unknown parameter TRIALS"]),  # a real one, but not of these notebooks
-        (["01", "-p", "EPOCHS", "3"], ["unknown parameter EPOCHS"]),  # a real one, but not of this notebook
+        (["01", "3", "-p", "EPOCHS", "3"], ["EPOCHS belongs to 02_second, not to 01_first, 03_third."]),
         (["-p", "EPOCHS", "ten"], ["EPOCHS = 'ten' must be a whole number"]),
         (["-p", "EPOCHS", "1.5"], ["EPOCHS = '1.5' must be a whole number"]),
         (["-p", "EPOCHS", "0"], ["EPOCHS = 0 must be at least 1"]),
         (["-p", "EPOCHS", "-1"], ["EPOCHS = -1 must be at least 1"]),
-        (["-p", "RUN", "x"], ["unknown parameter RUN"]),
+        (["-p", "RUN", "x"], ["RUN is no parameter of a command: name the run folder with --run."]),
+        (["-p", "IMAGE", "lost.png"], ["IMAGE = 'lost.png' is not the path of an existing file: check the spelling"]),
+        (["-p", "DATASET", "lost.npz"], ["DATASET = 'lost.npz' is neither mnist, fashion_mnist nor the path of"]),
+        (["-p", "DATASET", "data"], ["DATASET = 'data' is neither"]),  # a folder
+        (["-p", "DATASET", "Fashion-MNIST"], ["did you mean fashion_mnist?"]),
+        (["--params", "lost.yml"], ["IMAGE = 'lost.png' is not the path"]),
+        (["-p", "VALIDATION", "600"], ["VALIDATION = 600 would leave 02_second no image", "TRAIN_SIZE = 600:"]),
+        (["-p", "TRAIN_SIZE", "100"], ["VALIDATION = 100 would leave 02_second no image", "TRAIN_SIZE = 100:"]),
         (["--params", "smoky"], ["--params smoky: not readable", "quick"]),
         (["--params", "bad_name.yml"], ["--params bad_name.yml: unknown parameter EPOCH", "EPOCHS?"]),
         (["--params", "bad_value.yml"], ["EPOCHS = True must be a whole number"]),
@@ -326,7 +337,7 @@ def test_wrong_usage(project, capfd, args, parts):
     for name, content in (
         ("bad_name.yml", b"EPOCH: 2"), ("bad_value.yml", b"EPOCHS: yes"), ("list.yml", b"- EPOCHS"),
         ("broken.yml", b"EPOCHS: [1"), ("binary.yml", b"\xff\xfe\x00"), ("bomb.yml", BOMB), ("deep.yml", b"[" * 50_000),
-        ("long.yml", b"SEED: 0x" + b"f" * 5_000),
+        ("long.yml", b"SEED: 0x" + b"f" * 5_000), ("lost.yml", b"IMAGE: lost.png"),
     ):  # fmt: skip
         (project.root / name).write_bytes(content)
     assert project.main(*args) == 2
@@ -394,6 +405,26 @@ def test_closed_and_full_streams(project, streams, code, said):
     )
     assert done.returncode == code and done.stdout == ""
     assert done.stderr.startswith(said) and done.stderr.count("\n") == bool(said)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+@pytest.mark.parametrize(
+    ("given", "passed"),
+    [
+        ([], ""),
+        (["EPOCHS=3", "PYTHON=python3"], "-p 'EPOCHS' '3'"),
+        (["ARGS=02 --run mine --grid SEED=1,2", "DATASET=my  own.npz"],
+         "02 --run mine --grid SEED=1,2 -p 'DATASET' 'my  own.npz'"),
+    ],
+)  # fmt: skip
+def test_make_hands_its_variables_on(given, passed):
+    makefile = os.path.join(REAL_ROOT, "Makefile")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")} | {"SEED": "9"}
+    done = subprocess.run(
+        ["make", "-n", "-f", makefile, "run", *given], env=environment, capture_output=True, text=True
+    )
+    command, _, words = done.stdout.strip().splitlines()[-1].partition("helpers.series")
+    assert (command, words.strip()) == (".venv/bin/python -m ", passed)
 
 
 # --- failures in mid-run
