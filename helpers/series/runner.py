@@ -125,7 +125,8 @@ def select(names: list[str], series: dict[str, Notebook]) -> list[Notebook]:
         stem = Path(name).name.removesuffix(".ipynb")
         matches = [full for full in series if full == stem or full.split("_")[0] == stem.zfill(2)]
         if not matches:
-            raise UserError(f"There is no notebook {name!r}; the series has {', '.join(series)}.")
+            hint = "set a parameter with -p NAME VALUE" if "=" in name else f"the series has {', '.join(series)}"
+            raise UserError(f"There is no notebook {name!r}; {hint}.")
         chosen.update(matches)
     return [notebook for name, notebook in series.items() if not names or name in chosen]
 

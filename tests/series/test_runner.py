@@ -343,6 +343,7 @@ BOMB = b"SEED: [" + b", ".join(
     [
         (["99"], ["no notebook '99'", "01_first, 02_second, 03_third"]),
         (["01_frist"], ["no notebook '01_frist'"]),
+        (["EPOCHS=3"], ["no notebook 'EPOCHS=3'; set a parameter with -p NAME VALUE."]),
         (["-p", "EPOHCS", "3"], ["unknown parameter EPOHCS", "did you mean EPOCHS?"]),
         (["-p", "epochs", "3"], ["unknown parameter epochs", "did you mean EPOCHS?"]),
         (["-p", "TRIALS", "3"], ["unknown parameter TRIALS"]),  # a real one, but not of these notebooks
