@@ -7,8 +7,11 @@ PY := .venv/bin/python
 help:                       ## print this list
 	@sed -n 's/^\([a-z0-9]*\):[^#]*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r a b; do printf '%-16s %s\n' "$$a" "$$b"; done
 
-run: .venv/ready            ## execute the notebooks into outputs/latest/
-	$(PY) -m helpers.series $(ARGS)
+# What else stands on the command line is a parameter: make run EPOCHS=3
+GIVEN = $(strip $(foreach name,$(filter-out ARGS PYTHON PY,$(.VARIABLES)),$(if $(filter command,$(origin $(name))),$(name))))
+
+run: .venv/ready            ## execute the notebooks into outputs/latest/; make run EPOCHS=3 ARGS="03 --run mine"
+	$(PY) -m helpers.series $(ARGS) $(foreach name,$(GIVEN),-p '$(name)' '$($(name))')
 
 test: lint                  ## lint, unit tests, notebook contract, the series with smoke parameters, nbval
 	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -41,7 +44,7 @@ lock: .venv/ready           ## refresh constraints.txt
 	$(PY) -m uv pip compile --quiet --universal --upgrade --python-version 3.11 --no-header --no-emit-index-url --no-annotate requirements.txt -o constraints.txt
 
 clean:                      ## remove the environment and all runs but the reference
-	rm -rf .venv outputs/latest outputs/smoke outputs/reference-training outputs/accuracy outputs/peers
+	rm -rf .venv outputs/index.html outputs/comparison.* outputs/latest outputs/smoke outputs/reference-training outputs/accuracy outputs/peers
 
 # The interpreter is tried, not only looked up: a name on the path may be a shim that runs nothing.
 .venv/ready: requirements.txt constraints.txt pyproject.toml setup.py

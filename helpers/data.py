@@ -10,6 +10,7 @@ from helpers import paths
 from helpers.errors import UserError
 from helpers.files import digests, sha256
 
+NAMED = ("mnist", "fashion_mnist")  # what `load` knows by name
 MNIST = paths.DATA / "mnist.npz"
 MNIST_SHA256 = "8e083283c91432a55ec214b424b750f347064b1c21bf79cd5a9a425e1c6c2048"
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")

@@ -76,7 +76,7 @@ def check(values: dict[str, object], where: str, known: list[str] | None = None)
 
 def _checked(name: str, value: object, where: str, names: list[str]) -> object:
     if name not in names:
-        close = difflib.get_close_matches(str(name), names, n=1)
+        close = difflib.get_close_matches(str(name).upper(), names, n=1)
         hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(sorted(names))}."
         raise UserError(f"{where}: unknown parameter {str(name):.60}; {hint}")
     rule = RULES[name]

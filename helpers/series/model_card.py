@@ -14,7 +14,7 @@ from nbconvert.filters import markdown2html
 from helpers import paths
 from helpers.errors import UserError
 from helpers.files import read_json, write_text
-from helpers.series.web_pages import TEMPLATES
+from helpers.series.web_pages import TEMPLATES, number
 
 
 def write(folder: Path) -> Path:
@@ -59,17 +59,9 @@ def _matching(pattern: str, metrics: dict) -> dict[str, float]:
     return {match[1]: value for key, value in metrics.items() if (match := re.fullmatch(pattern, key))}
 
 
-def _number(value: float, name: str = "accuracy") -> str:
-    if name.endswith("accuracy"):
-        return f"{100 * value:.2f} %"
-    if name.endswith("_seconds"):
-        return f"{value:,.0f} s"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
-
-
 def _code(text: str) -> str:
     """Foreign text as Markdown code, which shows it as it is; what would end the code is replaced."""
     return "`" + " ".join(text.replace("`", "'").split()) + "`"
 
 
-TEMPLATES.filters |= {"number": _number, "percent": _number, "code": _code}
+TEMPLATES.filters |= {"percent": number, "code": _code}

@@ -6,9 +6,12 @@ it made or the installed packages have changed. What is in a notebook is none of
 
 import argparse
 import ast
+import difflib
 import hashlib
 import json
 import logging
+import os
+import platform
 import sys
 import time
 from dataclasses import dataclass
@@ -22,17 +25,18 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbclient.exceptions import DeadKernelError
 
 from helpers import data, paths
-from helpers.console import checking, command
+from helpers.console import add_scheduler_option, checking, command
 from helpers.errors import UserError
 from helpers.files import PARTIAL, read_json, sha256, write_json
 from helpers.notebook import parameters
 from helpers.notebook.run import Run, declared, environment
-from helpers.series import model_card
+from helpers.series import model_card, runs
 from helpers.series.dependencies import closure, needed
-from helpers.series.web_pages import write_index, write_page
+from helpers.series.grid import combinations, run_grid
+from helpers.series.web_pages import number, write_index, write_page
 
 RECORD = ".record.json"  # in a run folder: the `state` of each notebook when it had run
-SHOWN_METRICS = ("test_accuracy", "val_accuracy", "samples_accuracy", "parameters", "images")
+FILES = ("DATASET", "IMAGE", "OTHER_DIGITS")  # parameters that may name a file
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ class Notebook:
     def state(self, folder: Path, values: dict[str, object]) -> dict:
         """What decides whether it is up to date. What it made counts too: altered by hand, it is made again."""
         own = {name: values.get(name, default) for name, default in self.defaults.items()}
-        named = [data.find(own[name]) for name in ("DATASET", "IMAGE", "OTHER_DIGITS") if own.get(name)]
+        named = [data.find(own[name]) for name in FILES if own.get(name)]
         read = [*filter(None, named), *(file for need in self.needs for file in needed(need, folder))]
         made = [folder / file for file in (*self.makes, f"executed/{self.name}.ipynb", f"html/{self.name}.html")]
         return {
@@ -115,13 +119,14 @@ def notebooks() -> dict[str, Notebook]:
 
 
 def select(names: list[str], series: dict[str, Notebook]) -> list[Notebook]:
-    """The notebooks that `names` mean (03, 03_baseline_cnn or its file), in the order of the series; all if empty."""
+    """The notebooks that `names` mean (03, 3, 03_baseline_cnn or its file), in the order of the series; all if empty."""
     chosen = set()
     for name in names:
         stem = Path(name).name.removesuffix(".ipynb")
-        matches = [full for full in series if full == stem or full.split("_")[0] == stem]
+        matches = [full for full in series if full == stem or full.split("_")[0] == stem.zfill(2)]
         if not matches:
-            raise UserError(f"There is no notebook {name!r}; the series has {', '.join(series)}.")
+            hint = "set a parameter with -p NAME VALUE" if "=" in name else f"the series has {', '.join(series)}"
+            raise UserError(f"There is no notebook {name!r}; {hint}.")
         chosen.update(matches)
     return [notebook for name, notebook in series.items() if not names or name in chosen]
 
@@ -132,7 +137,7 @@ def read_parameters(
     """Parameters from a YAML file, overridden by those of the command line; checked before anything runs.
 
     A name in the file must be one that some notebook of the series takes, a name on the command line one that a
-    chosen notebook takes.
+    chosen notebook takes. Raises UserError for any that would only fail in mid-run.
     """
     anywhere, here = (
         sorted({name for notebook in some for name in notebook.defaults} - {"RUN"})
@@ -150,8 +155,36 @@ def read_parameters(
         except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             known = ", ".join(p.stem for p in sorted((paths.NOTEBOOKS / "params").glob("*.yml")))
             raise UserError(f"--params {file}: not readable ({error}); give one of {known}, or a YAML file.") from error
+    for name, _ in pairs:
+        if name == "RUN":
+            raise UserError("RUN is no parameter of a command: name the run folder with --run.")
+        if name in anywhere and name not in here:
+            owners = " and ".join(owner for owner, notebook in series.items() if name in notebook.defaults)
+            raise UserError(f"{name} belongs to {owners}, not to {', '.join(notebook.name for notebook in chosen)}.")
     given = {name: parameters.parse(name, text) for name, text in pairs}
-    return values | parameters.check(given, "-p", here)
+    values |= parameters.check(given, "command line", here)
+    for notebook in chosen:
+        _check_together(notebook, values)
+    return values
+
+
+def _check_together(notebook: Notebook, values: dict[str, object]) -> None:
+    """Raises UserError if a file that a parameter names does not exist, or if validation would leave nothing to train on."""
+    own = {name: values.get(name, default) for name, default in notebook.defaults.items()}
+    for name in FILES:
+        value = own.get(name)
+        if not value or (name == "DATASET" and value in data.NAMED) or data.find(value):
+            continue
+        close = difflib.get_close_matches(value.lower(), data.NAMED, n=1) if name == "DATASET" else []
+        other = f"neither {', '.join(data.NAMED)} nor " if name == "DATASET" else "not "
+        hint = f"did you mean {close[0]}?" if close else "check the spelling or the path."
+        raise UserError(f"{name} = {value!r} is {other}the path of an existing file: {hint}")
+    size, validation = own.get("TRAIN_SIZE"), own.get("VALIDATION")
+    if size and validation and validation >= size:
+        raise UserError(
+            f"VALIDATION = {validation} would leave {notebook.name} no image to train on, of TRAIN_SIZE = {size}: "
+            "lower the one or raise the other."
+        )
 
 
 def missing_inputs(chosen: list[Notebook], series: dict[str, Notebook], run: str) -> None:
@@ -207,15 +240,62 @@ def execute(notebook: Notebook, run: str, values: dict[str, object]) -> float:
     return time.monotonic() - started
 
 
-def run_one(notebook: Notebook, run: str, values: dict[str, object], force: bool) -> float | None:
-    """Brings one notebook up to date; returns its seconds, or None if nothing had changed."""
+def run_all(
+    chosen: list[Notebook], series: dict[str, Notebook], run: str, values: dict, force: bool, lead: str = ""
+) -> dict[str, float | None]:
+    """Brings the chosen notebooks of a run up to date, and its pages; returns the seconds of each, None if unchanged.
+
+    Raises UserError if one stops, or if another process is using the run. What it prints begins with `lead`.
+    """
+    for library in ("papermill", "asyncio"):  # what goes wrong there reaches us as an exception; their log repeats it
+        logging.getLogger(library).setLevel(logging.CRITICAL)
+    folder = Run("series", run).folder
+    try:
+        with filelock.FileLock(folder / ".lock", timeout=0):
+            for leftover in folder.rglob(f"{PARTIAL}*"):  # of a killed run
+                leftover.unlink(missing_ok=True)
+            expected, seconds = _expected(chosen, folder, values, force), {}
+            for number, notebook in enumerate(chosen, 1):
+                left = [expected[other.name] for other in chosen[number - 1 :] if other.name in expected]
+                announcement = f"{lead}{notebook.name} … runs ({number} of {len(chosen)}{_remaining(left)})"
+                seconds[notebook.name] = run_one(notebook, run, values, force, announcement)
+            model_card.write(folder)
+            write_index(folder, list(series))
+            runs.write_list()
+    except filelock.Timeout as error:
+        raise UserError(
+            f"another run is using {paths.display(folder)}; wait for it, or choose another folder with --run."
+        ) from error
+    return seconds
+
+
+def _expected(chosen: list[Notebook], folder: Path, values: dict, force: bool) -> dict[str, float | None]:
+    """The notebooks that will run, as far as can be told before, each with the seconds of its last run if known."""
+    record, (before, _), made, found = _recorded(folder), runs.read_all(), set(), {}
+    for notebook in chosen:
+        if force or made & set(notebook.needs) or record.get(notebook.name) != notebook.state(folder, values):
+            found[notebook.name] = runs.seconds(before, notebook.name, notebook.defaults | values)
+            made.update(notebook.makes)
+    return found
+
+
+def _remaining(seconds: list[float | None]) -> str:
+    """What a reader is told of the time left; nothing where a part of it is unknown."""
+    if None in seconds:
+        return ""
+    minutes = round(sum(seconds) / 60)
+    return f", about {minutes} minute{'s' * (minutes > 1)} left" if minutes else ", less than a minute left"
+
+
+def run_one(notebook: Notebook, run: str, values: dict[str, object], force: bool, announcement: str) -> float | None:
+    """Brings one notebook up to date; returns its seconds, or None if nothing had changed. It is announced if it runs."""
     folder = paths.outputs() / run
     record, before = _recorded(folder), notebook.state(folder, values)
     if not force and record.get(notebook.name) == before:
         return None
     record.pop(notebook.name, None)
     write_json(folder / RECORD, record)  # now, not at the end: a killed run must not leave the old entry standing
-    print(f"{notebook.name} … runs", flush=True)
+    print(announcement, flush=True)
     seconds = execute(notebook, run, values)
     if missing := [file for file in notebook.makes if not (folder / file).exists()]:
         raise UserError(f"{notebook.name} ended without making {', '.join(missing)}, which its second cell promises.")
@@ -233,54 +313,87 @@ def _recorded(folder: Path) -> dict:
         return {}
 
 
+def member(item: tuple[str, dict], outputs: str, codes: dict[str, str], force: bool) -> None:
+    """Brings one run of a grid up to date, (name, parameters), in a process that may be on another machine.
+
+    Raises UserError where that machine does not see the folder `outputs`, or has other notebooks, by their `codes`.
+    """
+    run, values = item
+    os.environ |= {"OUTPUTS_DIR": outputs, "TQDM_DISABLE": "1"}  # bars of several runs would write over each other
+    if not (Path(outputs) / run).is_dir():
+        raise UserError(
+            f"{platform.node()} does not see {outputs}/{run}: all machines of a grid need one shared folder."
+        )
+    series = notebooks()
+    if codes != {name: series[name].code() for name in codes if name in series}:
+        raise UserError(f"{platform.node()} has other notebooks than this command: use the same checkout everywhere.")
+    run_all([series[name] for name in codes], series, run, values, force, f"{run}: ")
+
+
 def report(chosen: list[Notebook], seconds: dict[str, float | None], folder: Path) -> None:
     """Prints the table of results and where the files are."""
     print(f"\n{'notebook':30} {'took':>12}   results")
     for name in (notebook.name for notebook in chosen):
         took = "up to date" if seconds[name] is None else f"{seconds[name]:.0f} s"
         metrics = read_json(folder / "metrics" / f"{name}.json")
-        shown = {key: ".2%" if key.endswith("accuracy") else "," for key in SHOWN_METRICS if key in metrics}
-        print(f"{name:30} {took:>12}   {', '.join(f'{key} {metrics[key]:{form}}' for key, form in shown.items())}")
+        shown = [f"{key} {number(metrics[key], key)}" for key in runs.SHOWN_METRICS if key in metrics]
+        print(f"{name:30} {took:>12}   {', '.join(shown)}")
     place = paths.display(folder)
     print(f"\nNotebooks as web pages: {place}/html/index.html\nModel card: {place}/model_card.md")
     print(f"Figures, models, metrics, manifest: {place}/")
+    print(f"All runs: {paths.display(paths.outputs())}/index.html")
 
 
 @command
 def main(argv: list[str] | None = None) -> None:
     """The command line; exit code 0: all ran, 1: a notebook stopped, 2: wrong usage, 130: interrupted."""
     parser = argparse.ArgumentParser(
-        prog="python -m helpers.series", description="Run the notebooks in order, each only if needed."
-    )
+        prog="python -m helpers.series", description="Run the notebooks in order, each only if needed.",
+        epilog="python -m helpers.series compare RUN RUN … compares runs.",
+    )  # fmt: skip
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="notebooks to run, such as 03 or 03_baseline_cnn (default: all)"
     )
     parser.add_argument("--params", metavar="FILE", help="smoke, full or a YAML file of parameters")
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set one parameter")
-    parser.add_argument("--run", default="latest", metavar="NAME", help="run folder in outputs/ (default: latest)")
+    parser.add_argument("--run", metavar="NAME", help="run folder in outputs/ (default: latest)")
     parser.add_argument("--force", action="store_true", help="run even what is up to date")
+    parser.add_argument(
+        "--grid", action="append", default=[], metavar="NAME=VALUE,…", help="a run for each value, such as EPOCHS=3,10; "
+        "given again, for each combination; the runs are compared at the end"
+    )  # fmt: skip
+    parser.add_argument("--workers", type=int, default=1, help="runs of a grid at a time on this machine (default: 1)")
+    add_scheduler_option(parser)
     args = parser.parse_args(argv)
-    for library in ("papermill", "asyncio"):  # what goes wrong there reaches us as an exception; their log repeats it
-        logging.getLogger(library).setLevel(logging.CRITICAL)
+    cluster = args.scheduler != parser.get_default("scheduler")
+    if not args.grid and (cluster or args.workers != 1) or args.workers < 1:
+        parser.error("--workers (at least 1) and --scheduler are for the runs of a --grid; a single run stays here")
     with checking():
         series = notebooks()
         chosen = select(args.names, series)
-        parameters.check({"RUN": args.run}, "--run")
-        values = read_parameters(args.params, args.p, chosen, series)
-        missing_inputs(chosen, series, args.run)
-    folder = Run("series", args.run).folder
+        grid = combinations(args.grid, args.run) if args.grid else {args.run or "latest": []}
+        if twice := {name for name, _ in args.p} & {name for pairs in grid.values() for name, _ in pairs}:
+            raise UserError(f"{min(twice)} is set both by -p and by --grid: choose one.")
+        members = {}
+        for run, pairs in grid.items():
+            parameters.check({"RUN": run}, "--grid" if args.grid else "--run")
+            members[run] = read_parameters(args.params, [*args.p, *pairs], chosen, series)
+            missing_inputs(chosen, series, run)
     try:
-        with filelock.FileLock(folder / ".lock", timeout=0):
-            for leftover in folder.rglob(f"{PARTIAL}*"):  # of a killed run
-                leftover.unlink(missing_ok=True)
-            seconds = {notebook.name: run_one(notebook, args.run, values, args.force) for notebook in chosen}
-            model_card.write(folder)
-            write_index(folder, list(series))
-            report(chosen, seconds, folder)
-    except filelock.Timeout as error:
-        raise UserError(
-            f"another run is using {paths.display(folder)}; wait for it, or choose another folder with --run."
-        ) from error
+        if not args.grid:
+            [(run, values)] = members.items()
+            report(chosen, run_all(chosen, series, run, values, args.force), paths.outputs() / run)
+            return
+        for run in members:
+            Run("series", run)  # its folder: workers of a cluster must see it
+        codes = {notebook.name: notebook.code() for notebook in chosen}
+        stopped = run_grid(member, members, args.scheduler, args.workers, str(paths.outputs()), codes, args.force)
     except KeyboardInterrupt as error:
         sentence = "Interrupted. Finished notebooks are kept; the same command goes on from here."
         raise KeyboardInterrupt(sentence) from error
+    if len(finished := [run for run in members if run not in stopped]) > 1:
+        from helpers.series import compare  # here, because pandas, SciPy and Matplotlib take a second
+
+        print("\n" + compare.report(compare.compare(*finished)))
+    if stopped:
+        raise UserError(f"{len(stopped)} of {len(members)} runs stopped; the same command tries them again.")

@@ -1,4 +1,4 @@
-"""What a run has found as web pages, made from templates/: executed notebooks and their index."""
+"""What a run has found as web pages, made from templates/: executed notebooks and their index; how numbers are written."""
 
 import re
 from pathlib import Path
@@ -13,6 +13,18 @@ TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined,
     trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
 )  # fmt: skip
+
+
+def number(value: float, name: str = "accuracy") -> str:
+    """A metric as text, by its name: accuracies in percent, times in seconds."""
+    if name.endswith("accuracy"):
+        return f"{100 * value:.2f} %"
+    if name.endswith("_seconds"):
+        return f"{value:,.0f} s"
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.3g}"
+
+
+TEMPLATES.filters["number"] = number
 
 
 def write_page(notebook: Path, folder: Path) -> Path:

@@ -85,6 +85,7 @@ def test_a_refused_value_is_shown_shortly():
 
 def test_misspelt_name_gets_a_suggestion():
     refused({"EPOCH": 3}, "unknown parameter EPOCH", "did you mean EPOCHS?")
+    refused({"epochs": 3}, "unknown parameter epochs", "did you mean EPOCHS?")
 
 
 def test_unknown_name_gets_the_list():

@@ -15,14 +15,16 @@ import nbformat
 import psutil
 import pytest
 
-from helpers import data, paths
+from helpers import data, paths, pool
 from helpers.errors import UserError
-from helpers.files import PARTIAL
+from helpers.files import PARTIAL, write_json
 from helpers.notebook import parameters
 from helpers.series import runner as runner_
+from helpers.series.grid import combinations
 from helpers.series.runner import Notebook, notebooks, read_parameters, select
 from helpers.series.web_pages import write_page
 
+REAL_ROOT = paths.ROOT
 ALL = ["01_first", "02_second", "03_third"]
 
 SETUP = """\
@@ -45,6 +47,8 @@ with atomic(run.path("second.json")) as partial:
     while (run.folder / "slow").exists():
         time.sleep(0.02)
     partial.write_text('{"epochs": %d}' % (EPOCHS * tiny.FACTOR))"""
+
+SETTINGS = "EPOCHS = 1  # epochs\nTRAIN_SIZE = 600  # images\nVALIDATION = 100  # of these"
 
 THIRD = """\
 from helpers import paths
@@ -133,7 +137,7 @@ def finished(tmp_path_factory):
     (root / "data" / "mnist.npz").write_text("the data")
     for nb, name in (
         (notebook("01_first", FIRST, "nothing but the data", "first.json"), "01_first"),
-        (notebook("02_second", SECOND, "`first.json`", "second.json", "EPOCHS = 1  # epochs"), "02_second"),
+        (notebook("02_second", SECOND, "`first.json`", "second.json", SETTINGS), "02_second"),
         (
             notebook("03_third", THIRD, "`second.json`, `data/samples/`", "third.json", 'IMAGE = ""  # picture'),
             "03_third",
@@ -164,7 +168,7 @@ def test_a_second_run_does_nothing_and_says_so(project, capfd):
     assert project.main() == 0
     out, err = capfd.readouterr()
     assert project.ran() == [] and err == ""
-    assert out.count("up to date") == 3 and "test_accuracy 50.00%" in out and "images 1,234" in out
+    assert out.count("up to date") == 3 and "test_accuracy 50.00 %" in out and "images 1,234" in out
     assert "outputs/latest/html/index.html" in out
 
 
@@ -173,7 +177,8 @@ def test_notebooks_run_in_order_and_quietly_into_a_new_folder(project, capfd):
     out, err = capfd.readouterr()
     folder = project.root / "outputs" / "an other é"
     assert project.ran("an other é") == ALL and project.ran() == []
-    assert [line for line in out.splitlines() if line.endswith("runs")] == [f"{name} … runs" for name in ALL]
+    announced = [f"{name} … runs ({number} of 3, less than a minute left)" for number, name in enumerate(ALL, 1)]
+    assert [line for line in out.splitlines() if "… runs" in line] == announced  # by the seconds of the first run
     assert err == ""
     for name in ALL:
         nb = nbformat.read(folder / "executed" / f"{name}.ipynb", as_version=4)
@@ -253,13 +258,55 @@ def test_what_is_lost_or_altered_is_made_again(project):
     assert project.main() == 0 and project.ran() == ["01_first"]
 
 
+def set_seconds(project, values):
+    """Rewrites how long notebooks took in the last run."""
+    manifest = project.json("manifest.json")
+    for name, value in values.items():
+        manifest["notebooks"][name]["seconds"] = value
+    write_json(project.run / "manifest.json", manifest)
+
+
+def announced(capfd):
+    return [line for line in capfd.readouterr().out.splitlines() if "… runs" in line]
+
+
+def test_the_time_left_is_told_by_the_last_run(project, capfd):
+    set_seconds(project, {"01_first": 300, "02_second": 120, "03_third": 60})
+    assert project.main("--force") == 0
+    assert announced(capfd) == [
+        "01_first … runs (1 of 3, about 8 minutes left)", "02_second … runs (2 of 3, about 3 minutes left)",
+        "03_third … runs (3 of 3, about 1 minute left)",
+    ]  # fmt: skip
+    set_seconds(project, {"01_first": 300, "02_second": 120, "03_third": 60})
+    project.edit("02_second", 4, "EPOCHS *", "7 * EPOCHS *")
+    assert project.main() == 0  # 01 is up to date, and 03 needs what 02 will make anew
+    assert announced(capfd)[0] == "02_second … runs (2 of 3, about 3 minutes left)"
+
+
+def test_no_time_is_told_where_a_notebook_never_ran(project, capfd):
+    manifest = project.json("manifest.json")
+    del manifest["notebooks"]["03_third"]
+    write_json(project.run / "manifest.json", manifest)
+    assert project.main("--force") == 0
+    assert announced(capfd) == [f"{name} … runs ({number} of 3)" for number, name in enumerate(ALL, 1)]
+
+
+def test_all_runs_are_listed(project, capfd):
+    assert project.main("01", "--run", "other é", "-p", "SEED", "4") == 0
+    page = (project.root / "outputs" / "index.html").read_text(encoding="utf-8")
+    row = page[page.index('href="other%20%C3%A9/html/index.html"') :].split("</tr>")[0]
+    assert "SEED = 4" in row and "50.00 %" in row and "1,234" in row
+    assert page.count("<tr>") == 3 and 'href="latest/html/index.html"' in page
+    assert "All runs: outputs/index.html" in capfd.readouterr().out
+
+
 def test_names_choose_notebooks(project):
     found = notebooks()
     assert list(found) == ALL and found["02_second"].needs == ("first.json",)
     assert found["02_second"].makes == ("second.json", "metrics/02_second.json")
     for names, chosen in (
         ([], ALL),
-        (["03", "01"], ["01_first", "03_third"]),
+        (["03", "1"], ["01_first", "03_third"]),
         (["02_second"], ["02_second"]),
         (["notebooks/02_second.ipynb"], ["02_second"]),
     ):
@@ -296,14 +343,23 @@ BOMB = b"SEED: [" + b", ".join(
     [
         (["99"], ["no notebook '99'", "01_first, 02_second, 03_third"]),
         (["01_frist"], ["no notebook '01_frist'"]),
+        (["EPOCHS=3"], ["no notebook 'EPOCHS=3'; set a parameter with -p NAME VALUE."]),
         (["-p", "EPOHCS", "3"], ["unknown parameter EPOHCS", "did you mean EPOCHS?"]),
+        (["-p", "epochs", "3"], ["unknown parameter epochs", "did you mean EPOCHS?"]),
         (["-p", "TRIALS", "3"], ["unknown parameter TRIALS"]),  # a real one, but not of these notebooks
-        (["01", "-p", "EPOCHS", "3"], ["unknown parameter EPOCHS"]),  # a real one, but not of this notebook
+        (["01", "3", "-p", "EPOCHS", "3"], ["EPOCHS belongs to 02_second, not to 01_first, 03_third."]),
         (["-p", "EPOCHS", "ten"], ["EPOCHS = 'ten' must be a whole number"]),
         (["-p", "EPOCHS", "1.5"], ["EPOCHS = '1.5' must be a whole number"]),
         (["-p", "EPOCHS", "0"], ["EPOCHS = 0 must be at least 1"]),
         (["-p", "EPOCHS", "-1"], ["EPOCHS = -1 must be at least 1"]),
-        (["-p", "RUN", "x"], ["unknown parameter RUN"]),
+        (["-p", "RUN", "x"], ["RUN is no parameter of a command: name the run folder with --run."]),
+        (["-p", "IMAGE", "lost.png"], ["IMAGE = 'lost.png' is not the path of an existing file: check the spelling"]),
+        (["-p", "DATASET", "lost.npz"], ["DATASET = 'lost.npz' is neither mnist, fashion_mnist nor the path of"]),
+        (["-p", "DATASET", "data"], ["DATASET = 'data' is neither"]),  # a folder
+        (["-p", "DATASET", "Fashion-MNIST"], ["did you mean fashion_mnist?"]),
+        (["--params", "lost.yml"], ["IMAGE = 'lost.png' is not the path"]),
+        (["-p", "VALIDATION", "600"], ["VALIDATION = 600 would leave 02_second no image", "TRAIN_SIZE = 600:"]),
+        (["-p", "TRAIN_SIZE", "100"], ["VALIDATION = 100 would leave 02_second no image", "TRAIN_SIZE = 100:"]),
         (["--params", "smoky"], ["--params smoky: not readable", "quick"]),
         (["--params", "bad_name.yml"], ["--params bad_name.yml: unknown parameter EPOCH", "EPOCHS?"]),
         (["--params", "bad_value.yml"], ["EPOCHS = True must be a whole number"]),
@@ -312,6 +368,15 @@ BOMB = b"SEED: [" + b", ".join(
         (["--params", "binary.yml"], ["--params binary.yml: not readable"]),
         (["--params", "notebooks"], ["--params notebooks: not readable"]),
         (["--run", "a/b"], ["RUN = 'a/b'", "without slashes"]),
+        (["--grid", "EPOCHS=3,ten"], ["EPOCHS = 'ten' must be a whole number"]),
+        (["--grid", "EPOHCS=3"], ["unknown parameter EPOHCS", "did you mean EPOCHS?"]),
+        (["--grid", "EPOCHS"], ["--grid EPOCHS: expected NAME=VALUE"]),
+        (["--grid", "EPOCHS=3", "--grid", "EPOCHS=4"], ["each name once"]),
+        (["--grid", "EPOCHS=3", "-p", "EPOCHS", "4"], ["EPOCHS is set both by -p and by --grid"]),
+        (["--grid", "DATASET=mnist,lost.npz"], ["DATASET = 'lost.npz' is neither"]),
+        (["--grid", "IMAGE=a/b.png,a-b.png"], ["two runs would be called IMAGE=a-b.png"]),
+        (["--grid", "VALIDATION=100,700"], ["VALIDATION = 700 would leave"]),
+        (["03", "--grid", "SEED=1,2"], ["03_third needs outputs/SEED=1/second.json"]),
         (["--run", ".."], ["RUN = '..'"]),
         (["--run", "reference"], ["RUN = 'reference'", "not 'reference'"]),
         (["--params", "bomb.yml"], ["SEED = [[...], [...]", "must be a whole number"]),
@@ -326,7 +391,7 @@ def test_wrong_usage(project, capfd, args, parts):
     for name, content in (
         ("bad_name.yml", b"EPOCH: 2"), ("bad_value.yml", b"EPOCHS: yes"), ("list.yml", b"- EPOCHS"),
         ("broken.yml", b"EPOCHS: [1"), ("binary.yml", b"\xff\xfe\x00"), ("bomb.yml", BOMB), ("deep.yml", b"[" * 50_000),
-        ("long.yml", b"SEED: 0x" + b"f" * 5_000),
+        ("long.yml", b"SEED: 0x" + b"f" * 5_000), ("lost.yml", b"IMAGE: lost.png"),
     ):  # fmt: skip
         (project.root / name).write_bytes(content)
     assert project.main(*args) == 2
@@ -334,10 +399,11 @@ def test_wrong_usage(project, capfd, args, parts):
     assert out == "" and err.startswith("Error: ") and "Traceback" not in err
     for part in parts:
         assert part in err
-    assert project.ran() == [] and not (project.root / "outputs" / "fresh").exists()
+    assert project.ran() == [] and sorted(os.listdir(project.root / "outputs")) == ["index.html", "latest"]
 
 
-@pytest.mark.parametrize("args", [["--nonsense"], ["-p", "EPOCHS"], ["--run"]])
+@pytest.mark.parametrize("args", [["--nonsense"], ["-p", "EPOCHS"], ["--run"], ["--workers", "2"],
+                                  ["--scheduler", "tcp://x:1"], ["--grid", "SEED=1", "--workers", "0"]])  # fmt: skip
 def test_wrong_options(project, capfd, args):
     with pytest.raises(SystemExit) as caught:
         project.main(*args)
@@ -394,6 +460,26 @@ def test_closed_and_full_streams(project, streams, code, said):
     )
     assert done.returncode == code and done.stdout == ""
     assert done.stderr.startswith(said) and done.stderr.count("\n") == bool(said)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+@pytest.mark.parametrize(
+    ("given", "passed"),
+    [
+        ([], ""),
+        (["EPOCHS=3", "PYTHON=python3"], "-p 'EPOCHS' '3'"),
+        (["ARGS=02 --run mine --grid SEED=1,2", "DATASET=my  own.npz"],
+         "02 --run mine --grid SEED=1,2 -p 'DATASET' 'my  own.npz'"),
+    ],
+)  # fmt: skip
+def test_make_hands_its_variables_on(given, passed):
+    makefile = os.path.join(REAL_ROOT, "Makefile")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")} | {"SEED": "9"}
+    done = subprocess.run(
+        ["make", "-n", "-f", makefile, "run", *given], env=environment, capture_output=True, text=True
+    )
+    command, _, words = done.stdout.strip().splitlines()[-1].partition("helpers.series")
+    assert (command, words.strip()) == (".venv/bin/python -m ", passed)
 
 
 # --- failures in mid-run
@@ -552,6 +638,111 @@ def test_disk_that_takes_no_more(project):
     assert (project.run / "html" / "01_first.html").read_text(encoding="utf-8") == page  # the whole one of before
     project.ran()
     assert project.main() == 0 and project.ran() == ["01_first"]
+
+
+# --- a grid
+
+
+def test_a_grid_is_every_combination_under_a_readable_name():
+    assert combinations(["EPOCHS=3,10", "SEED=0,1,1"]) == {
+        f"EPOCHS={epochs},SEED={seed}": [("EPOCHS", epochs), ("SEED", seed)] for epochs in (3, 10) for seed in (0, 1)
+    }
+    assert list(combinations(["LEARNING_RATE=1e-3,0.01"], "mine")) == [
+        "mine,LEARNING_RATE=0.001",
+        "mine,LEARNING_RATE=0.01",
+    ]
+    assert list(combinations(["DATASET=mnist,~/my data/é.npz"])) == ["DATASET=mnist", "DATASET=-my-data-é.npz"]
+
+
+def test_a_grid_runs_compares_and_is_not_run_again(project, capfd):
+    grid = ("01", "02", "-p", "VALIDATION", "200", "--grid", "EPOCHS=2,3", "--grid", "SEED=5")
+    assert project.main(*grid, "--workers", "2") == 0
+    out, err = capfd.readouterr()
+    assert "EPOCHS=2,SEED=5: 02_second … runs (2 of 2" in err  # said by the processes of the runs
+    assert "(2 of 2)" in out and "EPOCHS=2,SEED=5 is done" in out and "EPOCHS=3,SEED=5 is done" in out
+    assert "02_second" in out.split("differences from EPOCHS=2,SEED=5")[1] and "+0.00 points" in out
+    for epochs in (2, 3):
+        assert project.ran(f"EPOCHS={epochs},SEED=5") == ALL[:2]
+        folder = project.root / "outputs" / f"EPOCHS={epochs},SEED=5"
+        assert json.loads((folder / "second.json").read_text()) == {"epochs": epochs}
+        assert json.loads((folder / "first.json").read_text()) == {"seed": 5}
+        record = json.loads((folder / runner_.RECORD).read_text(encoding="utf-8"))
+        assert record["02_second"]["parameters"]["VALIDATION"] == 200
+    assert (project.root / "outputs" / "comparison.png").exists() and project.ran() == []
+    assert project.main(*grid) == 0
+    assert [project.ran(f"EPOCHS={epochs},SEED=5") for epochs in (2, 3)] == [[], []]
+    assert "… runs" not in "".join(capfd.readouterr())
+
+
+def test_a_run_that_stops_does_not_stop_the_grid(project, capfd):
+    project.edit("01_first", 4, "run.save_json", "assert SEED != 1, 'one is broken'\nrun.save_json")
+    assert project.main("01", "--grid", "SEED=1,2,3") == 1
+    out, err = capfd.readouterr()
+    assert "SEED=1: 01_first stopped in cell" in err and "one is broken" in err and "Traceback" not in err
+    assert err.endswith("Error: 1 of 3 runs stopped; the same command tries them again.\n")
+    assert "SEED=1 stopped (1 of 3)" in out and "SEED=3 is done (3 of 3)" in out
+    assert "differences from SEED=2" in out
+    project.edit("01_first", 4, "SEED != 1", "True")
+    assert project.main("01", "--grid", "SEED=1") == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kill -9 is a signal")
+def test_a_killed_grid_goes_on_by_the_same_command(project):
+    folders = [project.root / "outputs" / f"EPOCHS={epochs}" for epochs in (2, 3)]
+    folders[1].mkdir()
+    (folders[1] / "slow").touch()
+    grid = ("01", "02", "--grid", "EPOCHS=2,3")
+    process = project.start(*grid)
+    wait_for(lambda: (folders[1] / "pid").exists() and (folders[1] / "pid").read_text() or process.poll() is not None)
+    process.kill()
+    process.communicate()
+    kernel = int((folders[1] / "pid").read_text())
+    wait_for(lambda: not alive(kernel), 10)
+    assert [project.ran(folder.name) for folder in folders] == [ALL[:2], ALL[:2]]
+    (folders[1] / "slow").unlink()
+    assert project.main(*grid) == 0
+    assert [project.ran(folder.name) for folder in folders] == [[], ["02_second"]]
+    assert not list(folders[1].rglob(f"{PARTIAL}*"))
+
+
+def test_a_grid_on_a_cluster(project, capfd):
+    from distributed import LocalCluster
+
+    pool.identity.cache_clear()  # it was that of another project
+    options = ("--nworkers", "1", "--nthreads", "2", "--no-dashboard", "--no-nanny")
+    with LocalCluster(n_workers=0, dashboard_address=":0") as cluster:
+        worker = project.start("worker", cluster.scheduler_address, *options, command=("-m", "dask"))
+        try:
+            assert project.main("01", "--grid", "SEED=1,2", "--scheduler", cluster.scheduler_address) == 0
+        finally:
+            worker.kill()
+            said = worker.communicate()[1]
+            pool.identity.cache_clear()
+    out = capfd.readouterr().out
+    assert "SEED=1 is done" in out and "differences from SEED=1" in out
+    assert "SEED=2: 01_first … runs (1 of 1" in said
+    assert [project.ran(f"SEED={seed}") for seed in (1, 2)] == [["01_first"], ["01_first"]]
+
+
+def test_a_machine_of_the_grid_that_sees_another_folder_or_other_notebooks_says_so(project, monkeypatch):
+    codes = {"01_first": notebooks()["01_first"].code()}
+    monkeypatch.setenv("OUTPUTS_DIR", "")  # which `member` sets, as in a process of its own
+    monkeypatch.setenv("TQDM_DISABLE", "")
+    with pytest.raises(UserError, match="does not see .*SEED=1: all machines of a grid need one shared folder"):
+        runner_.member(("SEED=1", {"SEED": 1}), str(project.root / "outputs"), codes, False)
+    (project.root / "outputs" / "SEED=1").mkdir()
+    with pytest.raises(UserError, match="has other notebooks than this command"):
+        runner_.member(("SEED=1", {"SEED": 1}), str(project.root / "outputs"), {"01_first": "x"}, False)
+    with pytest.raises(UserError, match="has other notebooks"):
+        runner_.member(("SEED=1", {}), str(project.root / "outputs"), codes | {"09_ninth": "x"}, False)
+
+
+def test_compare_is_a_word_of_the_command(project, capfd):
+    shutil.copytree(project.run, project.root / "outputs" / "copy")
+    process = project.start("compare", "latest", "copy")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert "differences from latest" in out and "outputs/comparison.png" in out
 
 
 # --- pages
