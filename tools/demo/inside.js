@@ -1,0 +1,343 @@
+"use strict";
+// The page that shows the inside of a network: the maps behind each layer, and the sum behind one of their pixels.
+
+const TERMS = 4; // input maps whose part in a sum is shown in full, largest first
+const NAMES = {
+  contrast: "Local contrast", convolution: "Convolution", pooling: "Max pooling", normalisation: "Batch normalisation",
+  mean: "Mean of each map", dense: "Dense",
+};
+
+let network, sheets; // the chosen network, and the functions that show each layer's maps
+let image = new Uint8Array(28 * 28);
+let state; // what `run` has found for the image
+let chosen = { layer: 0, channel: 0, row: 12, column: 12 };
+
+const showBars = makeBars(byId("bars"));
+const paper = new Paper(byId("paper"), answer, (text) => (byId("live").textContent = text));
+
+const number = (value) => (Math.abs(value) < 0.005 ? 0 : value).toFixed(2).replace("-", "−");
+const clamp = (value, count) => Math.min(count - 1, Math.max(0, value));
+
+/** A colour of the theme as [red, green, blue]. */
+function themeColour(name) {
+  const dot = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d");
+  dot.fillStyle = getComputedStyle(document.documentElement).getPropertyValue(name);
+  dot.fillRect(0, 0, 1, 1);
+  return [...dot.getImageData(0, 0, 1, 1).data].slice(0, 3);
+}
+
+let colours;
+function readColours() {
+  const names = { ink: "--ink", zero: "--paper", plus: "--accent", minus: "--minus" };
+  colours = Object.fromEntries(Object.entries(names).map(([name, variable]) => [name, themeColour(variable)]));
+}
+
+/** The colour of a value: that of paper for 0, blue above, orange below; strongest at `most`. */
+function colourOf(value, most) {
+  const share = Math.min(1, Math.abs(value) / (most || 1));
+  const end = value > 0 ? colours.plus : colours.minus;
+  return colours.zero.map((level, i) => level + share * (end[i] - level));
+}
+
+function largest(values) {
+  let most = 0;
+  for (const value of values) most = Math.max(most, Math.abs(value));
+  return most;
+}
+
+// --- the layers' maps ---------------------------------------------------------------------------------------------
+
+/** Titles of the layers, with a number where there are several of a kind. */
+function titles(layers) {
+  return layers.map(({ kind }, i) => {
+    const same = layers.filter((layer) => layer.kind === kind);
+    const which = layers.slice(0, i + 1).filter((layer) => layer.kind === kind).length;
+    return same.length > 1 ? `${NAMES[kind]} ${which}` : NAMES[kind];
+  });
+}
+
+function sizeOf({ height, width, channels }) {
+  return height * width > 1 ? `${channels} ${channels > 1 ? "maps" : "map"} of ${height} × ${width}` : `${channels} units`;
+}
+
+/** Adds a layer to the page: one canvas with all its maps. Returns the function that shows them anew. */
+function addLayer(index, title) {
+  const map = state.maps[index];
+  const { relu } = network.layers[index];
+  const heading = document.createElement("h2");
+  heading.textContent = `${title}${relu ? ", ReLU" : ""}: ${sizeOf(map)}`;
+  const canvas = document.createElement("canvas");
+  canvas.className = "sheet";
+  canvas.tabIndex = 0;
+  canvas.setAttribute("role", "slider"); // one of a row of maps, chosen with the arrow keys
+  canvas.setAttribute("aria-label", `Maps of ${title}`);
+  canvas.setAttribute("aria-valuemin", 1);
+  canvas.setAttribute("aria-valuemax", map.channels);
+  byId("layers").append(heading, canvas);
+  const unit = map.height * map.width === 1; // a dense layer
+  const cell = unit ? 18 : Math.max(map.width + 2, 44); // pixels of the screen for each map
+  const room = byId("layers").clientWidth;
+  const columns = Math.max(1, Math.min(map.channels, Math.floor(room / cell), unit ? 20 : 16));
+  const side = unit ? 8 : map.width; // pixels of the canvas for each map, plus a gap
+  const [across, down] = [side + 2, (unit ? 8 : map.height) + 2];
+  canvas.width = columns * across;
+  canvas.height = Math.ceil(map.channels / columns) * down;
+  canvas.style.width = `${Math.min(room, columns * cell)}px`;
+  const context = canvas.getContext("2d");
+
+  const paint = () => {
+    const { data, height, width, channels } = state.maps[index];
+    const pixels = context.createImageData(canvas.width, canvas.height);
+    const most = largest(data);
+    for (let c = 0; c < channels; c++) {
+      const [left, top] = [(c % columns) * across, Math.floor(c / columns) * down];
+      const here = chosen.layer === index && chosen.channel === c;
+      for (let y = 0; y < down; y++) {
+        for (let x = 0; x < across; x++) {
+          const [v, u] = unit ? [0, 0] : [y - 1, x - 1];
+          const rim = y === 0 || x === 0 || y === down - 1 || x === across - 1;
+          const colour = rim ? [...colours.ink, here ? 255 : 0] : [...colourOf(data[(v * width + u) * channels + c], most), 255];
+          pixels.data.set(colour, 4 * ((top + y) * canvas.width + left + x));
+        }
+      }
+    }
+    context.putImageData(pixels, 0, 0);
+    const current = chosen.layer === index ? chosen.channel : 0;
+    canvas.setAttribute("aria-valuenow", current + 1);
+    canvas.setAttribute("aria-valuetext", `${unit ? "unit" : "map"} ${current + 1} of ${channels}`);
+  };
+  const take = (channel) => {
+    const { height, width, channels } = state.maps[index];
+    const same = state.maps[chosen.layer].height === height; // keep the place where the size stays
+    const [row, column] = same ? [chosen.row, chosen.column] : [height >> 1, width >> 1];
+    choose({ layer: index, channel: clamp(channel, channels), row, column });
+  };
+  canvas.addEventListener("click", (event) => {
+    const [x, y] = placeIn(canvas, event);
+    take(Math.floor(y / down) * columns + Math.floor(x / across));
+  });
+  canvas.addEventListener("keydown", (event) => {
+    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns, Home: -1e4, End: 1e4 };
+    if (event.key in steps) take((chosen.layer === index ? chosen.channel : 0) + steps[event.key]);
+    else if (event.key === "Enter" || event.key === " ") take(chosen.layer === index ? chosen.channel : 0);
+    else return;
+    event.preventDefault();
+  });
+  return paint;
+}
+
+/** Where in a canvas, in its own pixels, an event happened. */
+function placeIn(canvas, event) {
+  const box = canvas.getBoundingClientRect();
+  return [
+    ((event.clientX - box.left) / box.width) * canvas.width,
+    ((event.clientY - box.top) / box.height) * canvas.height,
+  ];
+}
+
+// --- the sum behind a pixel ---------------------------------------------------------------------------------------
+
+/** The map that a layer sees. */
+function inputOf(index) {
+  return index ? state.maps[index - 1] : { height: 28, width: 28, channels: 1, data: Float32Array.from(image, (v) => v / 255) };
+}
+
+/** The part of each input map in a weighted sum: {channel, window, filter, sum}, each a list of numbers row by row. */
+function termsOf(layer, map, { channel, row, column }) {
+  const dense = layer.kind === "dense";
+  const [high, wide] = dense ? [map.height, map.width] : layer.size;
+  const [above, left] = dense ? [0, 0] : margin(layer);
+  const [top, side] = dense ? [0, 0] : [row - above, column - left];
+  return Array.from({ length: map.channels }, (_, from) => {
+    const term = { channel: from, wide, window: [], filter: [], sum: 0 };
+    for (let y = 0; y < high; y++) {
+      for (let x = 0; x < wide; x++) {
+        const [v, u] = [top + y, side + x];
+        const inside = v >= 0 && u >= 0 && v < map.height && u < map.width;
+        const value = inside ? map.data[(v * map.width + u) * map.channels + from] : 0;
+        const weight = layer.weights[((y * wide + x) * map.channels + from) * layer.outputs + channel];
+        term.window.push(value);
+        term.filter.push(weight);
+        term.sum += value * weight;
+      }
+    }
+    return term;
+  });
+}
+
+/** Numbers in cells coloured by them, row by row. */
+function grid(caption, values, wide, most = largest(values)) {
+  const table = document.createElement("table");
+  table.className = "grid";
+  table.createCaption().textContent = caption;
+  for (let start = 0; start < values.length; start += wide) {
+    const row = table.insertRow();
+    for (const value of values.slice(start, start + wide)) {
+      const cell = row.insertCell();
+      const colour = colourOf(value, most);
+      cell.style.backgroundColor = `rgb(${colour.map(Math.round)})`;
+      cell.style.color = colour[0] * 0.3 + colour[1] * 0.59 + colour[2] * 0.11 > 130 ? "black" : "white";
+      cell.textContent = number(value);
+    }
+  }
+  return table;
+}
+
+function paragraph(text) {
+  return Object.assign(document.createElement("p"), { textContent: text });
+}
+
+/** One input map's part in the sum: window × filter = products. */
+function showTerm({ channel, wide, window, filter, sum }, named) {
+  const box = document.createElement("div");
+  box.className = "term";
+  if (named) box.append(paragraph(`Input ${named} ${channel + 1}: ${number(sum)}`));
+  if (window.length === 1) {
+    box.firstChild.textContent += ` = ${number(window[0])} × ${number(filter[0])}`;
+  } else {
+    box.append(grid("pixels", window, wide), "×", grid("filter", filter, wide));
+    if (!named) box.append("=", grid("products", window.map((value, i) => value * filter[i]), wide));
+  }
+  return box;
+}
+
+/** What is behind the chosen pixel: a sentence, the parts, and the result. */
+function explain() {
+  const layer = network.layers[chosen.layer];
+  const map = inputOf(chosen.layer);
+  const { channel, row, column } = chosen;
+  const out = state.maps[chosen.layer];
+  const value = out.data[(row * out.width + column) * out.channels + channel];
+  const end = layer.relu ? ` → ReLU → ${number(value)}` : "";
+  if (layer.weights) {
+    const terms = termsOf(layer, map, chosen);
+    const sum = terms.reduce((total, term) => total + term.sum, 0);
+    const bias = layer.bias[channel];
+    const first = [...terms].sort((one, other) => Math.abs(other.sum) - Math.abs(one.sum)).slice(0, TERMS);
+    const rest = sum - first.reduce((total, term) => total + term.sum, 0);
+    const unit = map.height * map.width === 1;
+    const parts = first.map((term) => showTerm(term, map.channels > 1 ? (unit ? "unit" : "map") : null));
+    const others = map.channels - first.length;
+    if (others > 0) parts.push(paragraph(`The other ${others} ${unit ? "units" : "maps"} add ${number(rest)} together.`));
+    const seen = unit ? `${map.channels} units` : layer.kind === "dense" ? `all of ${sizeOf(map)}` : `a window of ${layer.size.join(" × ")} in ${sizeOf(map)}`;
+    const largestParts = others > 0 ? ` The ${first.length} largest parts:` : "";
+    const kind = `It sees ${seen}: each pixel times its weight in the filter, summed.${largestParts}`;
+    return [kind, parts, `sum ${number(sum)} + bias ${number(bias)} = ${number(sum + bias)}${end}`];
+  }
+  const from = (v, u) => map.data[(v * map.width + u) * map.channels + channel];
+  if (layer.kind === "pooling") {
+    const [high, wide] = layer.size;
+    const window = Array.from({ length: high * wide }, (_, i) => from(row * high + Math.floor(i / wide), column * wide + (i % wide)));
+    return ["It keeps the largest of a window; where exactly the pattern was is lost.", [grid("pixels", window, wide)], `largest = ${number(Math.max(...window))}${end}`];
+  }
+  if (layer.kind === "normalisation") {
+    const [factor, summand] = [layer.factor[channel], layer.summand[channel]];
+    const before = from(row, column);
+    const result = `${number(before)} × ${number(factor)} + ${number(summand)} = ${number(before * factor + summand)}${end}`;
+    return ["It brings each map to the same range, with the mean and variance of training.", [], result];
+  }
+  if (layer.kind === "mean") return [`It takes the mean of map ${channel + 1}: how much of its pattern there is anywhere.`, [], `mean = ${number(value)}`];
+  return ["Each pixel minus the mean round it, divided by the standard deviation round it: how bright the picture is does not count.", [], `${number(from(row, column))} becomes ${number(value)}`];
+}
+
+/** Shows the chosen map, enlarged, its pixel marked, and the sum behind it. */
+function showSum() {
+  const map = state.maps[chosen.layer];
+  const title = titles(network.layers)[chosen.layer];
+  const { channel, row, column } = chosen;
+  const unit = map.height * map.width === 1;
+  byId("place").textContent = unit
+    ? `${title}: unit ${channel + 1}`
+    : `${title}: map ${channel + 1}, row ${row + 1}, column ${column + 1}`;
+  const canvas = byId("map");
+  canvas.hidden = unit;
+  const size = Math.floor(280 / map.width);
+  [canvas.width, canvas.height] = [size * map.width, size * map.height];
+  const context = canvas.getContext("2d");
+  const values = map.data.filter((_, i) => i % map.channels === channel);
+  const most = largest(values);
+  values.forEach((value, i) => {
+    context.fillStyle = `rgb(${colourOf(value, most).map(Math.round)})`;
+    context.fillRect((i % map.width) * size, Math.floor(i / map.width) * size, size, size);
+  });
+  context.lineWidth = 2;
+  context.strokeStyle = getComputedStyle(canvas).color;
+  context.strokeRect(1, 1, canvas.width - 2, canvas.height - 2);
+  context.strokeRect(column * size, row * size, size, size);
+  const [kind, parts, result] = explain();
+  byId("kind").textContent = kind;
+  byId("terms").replaceChildren(...parts);
+  byId("result").textContent = result;
+}
+
+function choose(place) {
+  const before = chosen.layer;
+  chosen = place;
+  sheets[before]();
+  if (before !== place.layer) sheets[place.layer]();
+  showSum();
+}
+
+// --- the page -----------------------------------------------------------------------------------------------------
+
+/** Runs the network on what is on the paper, and shows all of it. */
+function answer() {
+  const digit = paper.blank ? null : digitInDrawing(paper.toPicture());
+  image = digit ? digit.image : new Uint8Array(28 * 28);
+  state = run(network, image);
+  const probabilities = softmax(state.logits, network.calibration.temperature);
+  const best = probabilities.indexOf(Math.max(...probabilities));
+  byId("digit").textContent = digit ? best : "?";
+  byId("headline").textContent = digit ? `${percent(probabilities[best])} sure` : "Draw one digit";
+  showBars(digit && probabilities, digit ? best : null);
+  paintImage(byId("image"), image);
+  for (const paint of sheets) paint();
+  showSum();
+  if (digit && !paper.drawing) byId("live").textContent = `${best}, ${percent(probabilities[best])} sure`;
+}
+
+/** Shows another network, or the same one after the page has changed its width or its colours. */
+function build() {
+  readColours();
+  const named = titles(network.layers);
+  byId("layers").replaceChildren();
+  sheets = network.layers.map((_, i) => addLayer(i, named[i]));
+  answer();
+}
+
+function select(name) {
+  network = prepare(NETWORKS[name]);
+  state = run(network, image);
+  const layer = Math.max(0, network.layers.findIndex(({ kind }) => kind === "convolution"));
+  chosen = { layer, channel: 0, row: state.maps[layer].height >> 1, column: state.maps[layer].width >> 1 };
+  build();
+}
+
+for (const name of ["student", "shipped"]) {
+  const found = NETWORKS[name];
+  const text = found && `${found.title}: ${found.parameters.toLocaleString("en")} parameters`;
+  if (found) byId("which").add(new Option(text, name));
+}
+byId("which").addEventListener("change", ({ target }) => select(target.value));
+byId("undo").addEventListener("click", () => paper.undo());
+byId("clear").addEventListener("click", () => paper.clear());
+byId("map").addEventListener("click", (event) => {
+  const { width, height } = state.maps[chosen.layer];
+  const [x, y] = placeIn(event.target, event);
+  const place = { row: Math.floor((y / event.target.height) * height), column: Math.floor((x / event.target.width) * width) };
+  choose({ ...chosen, row: clamp(place.row, height), column: clamp(place.column, width) });
+});
+byId("map").addEventListener("keydown", (event) => {
+  if (!(event.key in DIRECTIONS)) return;
+  const { width, height } = state.maps[chosen.layer];
+  const [x, y] = DIRECTIONS[event.key];
+  choose({ ...chosen, row: clamp(chosen.row + y, height), column: clamp(chosen.column + x, width) });
+  event.preventDefault();
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", build);
+let across = innerWidth;
+addEventListener("resize", () => {
+  if (innerWidth !== across) build(); // not when a phone hides its address bar
+  across = innerWidth;
+});
+select(byId("which").value);
