@@ -57,7 +57,8 @@ function titles(layers) {
 }
 
 function sizeOf({ height, width, channels }) {
-  return height * width > 1 ? `${channels} ${channels > 1 ? "maps" : "map"} of ${height} × ${width}` : `${channels} units`;
+  if (height * width === 1) return `${channels} units`;
+  return `${channels} ${channels > 1 ? "maps" : "map"} of ${height}\u00a0×\u00a0${width}`;
 }
 
 /** Adds a layer to the page: one canvas with all its maps. Returns the function that shows them anew. */
@@ -67,7 +68,7 @@ function addLayer(index, title) {
   const heading = document.createElement("h2");
   heading.textContent = `${title}${relu ? ", ReLU" : ""}: ${sizeOf(map)}`;
   const canvas = document.createElement("canvas");
-  canvas.className = "sheet";
+  canvas.className = "sheet layer";
   canvas.tabIndex = 0;
   canvas.setAttribute("role", "slider"); // one of a row of maps, chosen with the arrow keys
   canvas.setAttribute("aria-label", `Maps of ${title}`);
@@ -75,14 +76,14 @@ function addLayer(index, title) {
   canvas.setAttribute("aria-valuemax", map.channels);
   byId("layers").append(heading, canvas);
   const unit = map.height * map.width === 1; // a dense layer
-  const cell = unit ? 18 : Math.max(map.width + 2, 44); // pixels of the screen for each map
   const room = byId("layers").clientWidth;
-  const columns = Math.max(1, Math.min(map.channels, Math.floor(room / cell), unit ? 20 : 16));
+  const columns = Math.min(map.channels, unit ? 16 : 8);
+  const cell = Math.min(room / columns, unit ? 24 : 52); // pixels of the screen for each map
   const side = unit ? 8 : map.width; // pixels of the canvas for each map, plus a gap
   const [across, down] = [side + 2, (unit ? 8 : map.height) + 2];
   canvas.width = columns * across;
   canvas.height = Math.ceil(map.channels / columns) * down;
-  canvas.style.width = `${Math.min(room, columns * cell)}px`;
+  canvas.style.width = `${columns * cell}px`;
   const context = canvas.getContext("2d");
 
   const paint = () => {
@@ -208,7 +209,10 @@ function explain() {
   const { channel, row, column } = chosen;
   const out = state.maps[chosen.layer];
   const value = out.data[(row * out.width + column) * out.channels + channel];
-  const end = layer.relu ? ` → ReLU → ${number(value)}` : "";
+  let end = layer.relu ? ` → ReLU → ${number(value)}` : "";
+  if (chosen.layer === network.layers.length - 1) {
+    end = `, the logit; softmax makes ${percent(softmax(state.logits, network.calibration.temperature)[channel])} of it`;
+  }
   if (layer.weights) {
     const terms = termsOf(layer, map, chosen);
     const sum = terms.reduce((total, term) => total + term.sum, 0);
@@ -247,7 +251,7 @@ function showSum() {
   const { channel, row, column } = chosen;
   const unit = map.height * map.width === 1;
   byId("place").textContent = unit
-    ? `${title}: unit ${channel + 1}`
+    ? `${title}: ${chosen.layer === network.layers.length - 1 ? `digit ${channel}` : `unit ${channel + 1}`}`
     : `${title}: map ${channel + 1}, row ${row + 1}, column ${column + 1}`;
   const canvas = byId("map");
   canvas.hidden = unit;
@@ -270,11 +274,19 @@ function showSum() {
   byId("result").textContent = result;
 }
 
+/** The sum stands beside the layers; on a narrow screen below the chosen one. */
+function placeSum() {
+  const narrow = matchMedia("(max-width: 760px)").matches;
+  const before = narrow ? byId("layers").querySelectorAll("canvas.layer")[chosen.layer] : byId("layers");
+  if (before.nextSibling !== byId("sum")) before.after(byId("sum"));
+}
+
 function choose(place) {
   const before = chosen.layer;
   chosen = place;
   sheets[before]();
   if (before !== place.layer) sheets[place.layer]();
+  placeSum();
   showSum();
 }
 
@@ -300,8 +312,10 @@ function answer() {
 function build() {
   readColours();
   const named = titles(network.layers);
+  byId("inside").append(byId("sum"));
   byId("layers").replaceChildren();
   sheets = network.layers.map((_, i) => addLayer(i, named[i]));
+  placeSum();
   answer();
 }
 

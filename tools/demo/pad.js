@@ -121,8 +121,7 @@ class Paper {
     context.fillStyle = "black";
     context.fillRect(0, 0, SIDE, SIDE);
     paintStrokes(context, this.strokes, "white");
-    const { data } = context.getImageData(0, 0, SIDE, SIDE);
-    return picture(SIDE, SIDE, Uint8ClampedArray.from({ length: SIDE * SIDE }, (_, i) => data[4 * i]));
+    return colourOfPixels(context.getImageData(0, 0, SIDE, SIDE), 0);
   }
 
   #listenToPointer() {

@@ -11,7 +11,16 @@ function picture(width, height, data = new Uint8ClampedArray(width * height)) {
 
 /** The same picture with each grey level (and its place) put through a function. */
 function change({ width, height, data }, level) {
-  return picture(width, height, data.map(level));
+  const result = picture(width, height);
+  for (let i = 0; i < data.length; i++) result.data[i] = level(data[i], i); // several times as fast as data.map
+  return result;
+}
+
+/** One colour of a canvas's pixels: 0 red, 1 green, 2 blue. */
+function colourOfPixels({ width, height, data }, which) {
+  const result = picture(width, height);
+  for (let i = 0; i < result.data.length; i++) result.data[i] = data[4 * i + which];
+  return result;
 }
 
 const invert = (grey) => change(grey, (level) => 255 - level);
@@ -81,11 +90,11 @@ function fit(grey, longest) {
 function cut(grey, left, top, width, height, outside = null) {
   const result = picture(width, height);
   for (let y = 0; y < height; y++) {
+    const row = Math.min(grey.height - 1, Math.max(0, top + y));
     for (let x = 0; x < width; x++) {
-      const [u, v] = [left + x, top + y];
-      const inside = u >= 0 && v >= 0 && u < grey.width && v < grey.height;
-      const [column, row] = [Math.min(grey.width - 1, Math.max(0, u)), Math.min(grey.height - 1, Math.max(0, v))];
-      result.data[y * width + x] = inside || outside === null ? grey.data[row * grey.width + column] : outside;
+      const column = Math.min(grey.width - 1, Math.max(0, left + x));
+      const inside = outside === null || (row === top + y && column === left + x);
+      result.data[y * width + x] = inside ? grey.data[row * grey.width + column] : outside;
     }
   }
   return result;
@@ -141,7 +150,9 @@ function blur({ width, height, data }, sigma) {
 
 // --- connected components and distances ---------------------------------------------------------------------------
 
-const ROUND = [[-1, 0], [1, 0], [0, -1], [0, 1], [-1, -1], [1, -1], [-1, 1], [1, 1]]; // neighbours: 4, then 8
+// A pixel's neighbours: the first 4, or all 8.
+const ACROSS = Int8Array.of(-1, 1, 0, 0, -1, 1, -1, 1);
+const DOWN = Int8Array.of(0, 0, -1, 1, -1, -1, 1, 1);
 
 /** The connected components of a mask: their numbers per pixel, from 1 on, and each with its box and area. */
 function components({ width, height, data }, neighbours = 8) {
@@ -167,8 +178,8 @@ function components({ width, height, data }, neighbours = 8) {
       if (y < part.top) part.top = y;
       if (y > part.bottom) part.bottom = y;
       for (let i = 0; i < neighbours; i++) {
-        const u = x + ROUND[i][0];
-        const v = y + ROUND[i][1];
+        const u = x + ACROSS[i];
+        const v = y + DOWN[i];
         const next = v * width + u;
         if (u < 0 || v < 0 || u >= width || v >= height || !data[next] || labels[next]) continue;
         labels[next] = label;
@@ -195,14 +206,19 @@ function distances({ width, height, data }) {
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) if (!data[y * width + x]) far[(y + 2) * across + x + 2] = 0;
   }
-  const offsets = steps.map(([x, y]) => y * across + x);
+  const offsets = Int32Array.from(steps, ([x, y]) => y * across + x);
+  const lengths = Float64Array.from(steps, ([, , length]) => length);
   for (const way of [1, -1]) {
     for (let i = 0; i < width * height; i++) {
       const place = way > 0 ? i : width * height - 1 - i;
       const x = place % width;
       const at = ((place - x) / width + 2) * across + x + 2;
       let least = far[at];
-      for (let s = 0; s < steps.length; s++) least = Math.min(least, far[at + way * offsets[s]] + steps[s][2]);
+      if (least === 0) continue;
+      for (let s = 0; s < 8; s++) {
+        const other = far[at + way * offsets[s]] + lengths[s];
+        if (other < least) least = other;
+      }
       far[at] = least;
     }
   }
@@ -274,7 +290,9 @@ function strokeWidth(mask) {
   for (let y = 1; y < height - 1; y++) {
     for (let x = 1; x < width - 1; x++) {
       const at = y * width + x;
-      if (depth[at] && ROUND.every(([u, v]) => depth[at] >= depth[at + v * width + u])) middle.push(depth[at]);
+      let highest = depth[at] > 0;
+      for (let i = 0; highest && i < 8; i++) highest = depth[at] >= depth[at + DOWN[i] * width + ACROSS[i]];
+      if (highest) middle.push(depth[at]);
     }
   }
   middle.sort((one, other) => one - other);
@@ -445,14 +463,10 @@ function gap(one, other) {
   return Math.hypot(across, down);
 }
 
-/**
- * Which components of a mask are the digit: those of the most likely one and what lies close to it. Others as large,
- * and pieces of the digit as large, may be digits too: `pieces`, each a list of labels. null if nothing has its size.
- */
-function findDigit({ mask, everything = false }) {
+/** The connected components of a mask as candidates for the digit, the most likely first. */
+function candidates(mask) {
   const { width, height } = mask;
   const { labels, parts } = components(mask);
-  if (!parts.length) return null;
   for (const part of parts) {
     const sides = [part.left === 0, part.top === 0, part.right === width - 1, part.bottom === height - 1];
     part.touches = sides.filter(Boolean).length;
@@ -461,28 +475,27 @@ function findDigit({ mask, everything = false }) {
     if (part.area > 0.55 * part.size ** 2) part.likely *= 0.5; // a solid blob: a punched hole, a thumb
     if (part.width > 2.5 * part.height || part.height > 12 * part.width) part.likely *= 0.1; // a printed line
   }
-  const ordered = [...parts].sort((one, other) => other.likely - one.likely).slice(0, 50);
-  if (!everything) {
-    for (const outer of ordered.slice(0, 5)) {
-      if (outer.area > 0.3 * outer.width * outer.height) continue;
-      const frame = { labels, label: outer.label, width };
-      const inside = ordered.filter((part) => part !== outer && part.size > 0.25 * outer.size && part.touches < 2);
-      if (inside.some((part) => goesRound(frame, part))) outer.likely *= 0.02;
-    }
-    ordered.sort((one, other) => other.likely - one.likely);
+  const byLikely = (one, other) => other.likely - one.likely;
+  const ordered = [...parts].sort(byLikely).slice(0, 50);
+  for (const outer of ordered.slice(0, 5)) {
+    if (outer.area > 0.3 * outer.width * outer.height) continue;
+    const inside = ordered.filter((part) => part !== outer && part.size > 0.25 * outer.size && part.touches < 2);
+    const frame = { labels, label: outer.label, width };
+    if (inside.some((part) => goesRound(frame, part))) outer.likely *= 0.02;
   }
-  const core = everything ? [...parts].sort((one, other) => other.size - one.size)[0] : ordered[0];
-  if (!everything && core.size < Math.max(4, 0.025 * Math.max(width, height))) return null;
-  const others = ordered.filter((part) => part.likely > 0.05 * core.likely && part.height > 0.5 * core.height);
-  let group = everything ? parts : [core];
-  let waiting = everything ? [] : ordered.filter((part) => part !== core && part.area >= Math.max(3, 0.01 * core.area));
+  return { labels, ordered: ordered.sort(byLikely) };
+}
+
+/** The components that form one digit with the first: its other strokes, or fragments of a broken one. */
+function groupOf(ordered) {
+  const core = ordered[0];
+  let group = [core];
+  let waiting = ordered.slice(1).filter((part) => part.area >= Math.max(3, 0.01 * core.area));
   if (core.touches < 2) waiting = waiting.filter((part) => part.touches <= core.touches);
   for (let joined = [null]; joined.length; group = [...group, ...joined]) {
-    const box = {
-      left: Math.min(...group.map((part) => part.left)), right: Math.max(...group.map((part) => part.right)),
-      top: Math.min(...group.map((part) => part.top)), bottom: Math.max(...group.map((part) => part.bottom)),
-    };
-    const size = Math.max(box.right - box.left, box.bottom - box.top) + 1;
+    const [left, top] = ["left", "top"].map((side) => Math.min(...group.map((part) => part[side])));
+    const [right, bottom] = ["right", "bottom"].map((side) => Math.max(...group.map((part) => part[side])));
+    const size = Math.max(right - left, bottom - top) + 1;
     const stroke = group.reduce((sum, part) => sum + part.area, 0) / size; // a lower bound of its width
     joined = waiting.filter((part) => {
       const long = part.size / size; // dust lies anywhere, a broken stroke continues where it stopped
@@ -491,34 +504,52 @@ function findDigit({ mask, everything = false }) {
     });
     waiting = waiting.filter((part) => !joined.includes(part));
   }
-  const chosen = group.map((part) => part.label);
-  const pieces = others.length > 1 ? others.map((part) => [part.label]) : [];
-  return { labels, chosen, pieces, outside: others.some((part) => !chosen.includes(part.label)) };
+  return group;
 }
 
 /** The mask of some components. */
-function members(labels, chosen, width, height) {
-  const wanted = new Set(chosen);
-  return picture(width, height, Uint8ClampedArray.from(labels, (label) => (wanted.has(label) ? 255 : 0)));
+function members(labels, group, { width, height }) {
+  const wanted = new Uint8Array(labels.length + 1);
+  for (const { label } of group) wanted[label] = 255;
+  const mask = picture(width, height);
+  for (let i = 0; i < labels.length; i++) mask.data[i] = wanted[labels[i]];
+  return mask;
 }
 
-/**
- * What a picture shows, as {image, pieces, outside, box}, or null if it is blank: the digit in MNIST's form; other
- * images of what may be digits of their own, and whether some of these lie outside the digit.
- */
-function digitIn(ink, mask, level, everything = false) {
-  const found = findDigit({ mask, everything });
-  if (!found) return null;
-  const form = (chosen) => toMNIST(ink, members(found.labels, chosen, ink.width, ink.height), level);
-  const kept = members(found.labels, found.chosen, ink.width, ink.height);
-  const image = toMNIST(ink, kept, level);
-  const pieces = () => found.pieces.slice(0, 12).map(form).filter(Boolean);
-  return image && { image, pieces, outside: found.outside, box: inkBox(kept) };
+/** Components that may each be a digit: hardly less likely than the first, and nearly as high. */
+function digitLike(ordered) {
+  return ordered.filter((part) => part.likely > 0.05 * ordered[0].likely && part.height > 0.5 * ordered[0].height);
 }
 
-/** The strokes of a drawing: grey levels, ink bright on black. All of its ink is the digit. */
+/** Those components in MNIST's form, one by one. */
+function formsOf(ink, { labels, ordered }, level) {
+  const most = 12; // more of them need not be counted
+  const parts = digitLike(ordered).slice(0, most);
+  return parts.length < 2 ? [] : parts.map((part) => toMNIST(ink, members(labels, [part], ink), level)).filter(Boolean);
+}
+
+// What a picture shows is {image, pieces, outside, box}: the digit in MNIST's form; a function that returns images of
+// what may be digits of their own; whether some of these lie outside the digit; and the digit's box in the picture.
+
+/** What a drawing shows, given its strokes bright on black: all of its ink is the digit. null if there is none. */
 function digitInDrawing(ink) {
-  return digitIn(ink, change(ink, (level) => (level > 127 ? 255 : 0)), 127, true);
+  const level = 127;
+  const mask = change(ink, (value) => (value > level ? 255 : 0));
+  const box = inkBox(mask);
+  const image = box && toMNIST(ink, mask, level);
+  return image && { image, pieces: () => formsOf(ink, candidates(mask), level), outside: false, box };
+}
+
+/** What the ink of a photo shows; null if nothing has the size of a digit. */
+function digitInMask(ink, mask, level) {
+  const found = candidates(mask);
+  const least = Math.max(4, 0.025 * Math.max(mask.width, mask.height));
+  if (!found.ordered.length || found.ordered[0].size < least) return null;
+  const group = groupOf(found.ordered);
+  const kept = members(found.labels, group, ink);
+  const outside = digitLike(found.ordered).some((part) => !group.includes(part));
+  const image = toMNIST(ink, kept, level);
+  return image && { image, pieces: () => formsOf(ink, found, level), outside, box: inkBox(kept) };
 }
 
 /** The readings of a photo, given as pictures of its three colours: both polarities where that is in doubt. */
@@ -534,7 +565,7 @@ function digitsInPhoto(colours) {
     const small = fit(grey, work);
     const ink = removeBackground(darkInk ? invert(small) : small, darkInk);
     const masked = findInk(ink);
-    const digit = masked && digitIn(ink, masked.mask, masked.level);
+    const digit = masked && digitInMask(ink, masked.mask, masked.level);
     const scale = small.width / grey.width;
     if (digit) for (const side of Object.keys(digit.box)) digit.box[side] /= scale;
     return digit;
