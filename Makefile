@@ -13,7 +13,7 @@ run: .venv/ready            ## execute the notebooks into outputs/latest/
 test: lint                  ## lint, unit tests, notebook contract, the series with smoke parameters, nbval
 	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-e2e: .venv/ready            ## draw digits on the pad of notebook 06 in a real browser; needs Chromium
+e2e: .venv/ready            ## draw digits on the pad of notebook 06 and on the demo in a real browser; needs Chromium
 	$(PY) -m pytest tests/e2e
 
 lint: .venv/ready

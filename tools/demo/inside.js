@@ -97,8 +97,8 @@ function addLayer(index, title) {
         for (let x = 0; x < across; x++) {
           const [v, u] = unit ? [0, 0] : [y - 1, x - 1];
           const rim = y === 0 || x === 0 || y === down - 1 || x === across - 1;
-          const colour = rim ? [...colours.ink, here ? 255 : 0] : [...colourOf(data[(v * width + u) * channels + c], most), 255];
-          pixels.data.set(colour, 4 * ((top + y) * canvas.width + left + x));
+          const shown = rim ? colours.ink : colourOf(data[(v * width + u) * channels + c], most);
+          pixels.data.set([...shown, rim && !here ? 0 : 255], 4 * ((top + y) * canvas.width + left + x));
         }
       }
     }
@@ -140,7 +140,8 @@ function placeIn(canvas, event) {
 
 /** The map that a layer sees. */
 function inputOf(index) {
-  return index ? state.maps[index - 1] : { height: 28, width: 28, channels: 1, data: Float32Array.from(image, (v) => v / 255) };
+  if (index) return state.maps[index - 1];
+  return { height: 28, width: 28, channels: 1, data: Float32Array.from(image, (level) => level / 255) };
 }
 
 /** The part of each input map in a weighted sum: {channel, window, filter, sum}, each a list of numbers row by row. */
@@ -202,6 +203,51 @@ function showTerm({ channel, wide, window, filter, sum }, named) {
   return box;
 }
 
+/** What is behind a value of a layer with weights: a sentence, the largest parts, and the sum. */
+function explainWeights(layer, map) {
+  const terms = termsOf(layer, map, chosen);
+  const bias = layer.bias[chosen.channel];
+  const sum = terms.reduce((total, term) => total + term.sum, 0);
+  const first = [...terms].sort((one, other) => Math.abs(other.sum) - Math.abs(one.sum)).slice(0, TERMS);
+  const rest = sum - first.reduce((total, term) => total + term.sum, 0);
+  const unit = map.height * map.width === 1;
+  const what = unit ? "unit" : "map";
+  const parts = first.map((term) => showTerm(term, map.channels > 1 ? what : null));
+  const others = map.channels - first.length;
+  if (others > 0) parts.push(paragraph(`The other ${others} ${what}s add ${number(rest)} together.`));
+  const seen = layer.kind === "dense" ? "all of" : `a window of ${layer.size.join(" × ")} in`;
+  const how = unit ? "each times its weight" : "each pixel times its weight in the filter";
+  const largestParts = others > 0 ? ` Below, its ${first.length} largest parts.` : "";
+  const sentence = `It sees ${seen} ${sizeOf(map)}: ${how}, summed.${largestParts}`;
+  return [sentence, parts, `sum ${number(sum)} + bias ${number(bias)} = ${number(sum + bias)}`];
+}
+
+// The same for layers without weights; `from` is a value of the chosen map before the layer.
+const EXPLAIN = {
+  pooling({ size: [high, wide] }, from, { row, column }) {
+    const at = (i) => from(row * high + Math.floor(i / wide), column * wide + (i % wide));
+    const window = Array.from({ length: high * wide }, (_, i) => at(i));
+    const sentence = "It keeps the largest of a window; where exactly the pattern was is lost.";
+    return [sentence, [grid("pixels", window, wide)], `largest = ${number(Math.max(...window))}`];
+  },
+  normalisation(layer, from, { row, column, channel }) {
+    const [factor, summand, before] = [layer.factor[channel], layer.summand[channel], from(row, column)];
+    const after = number(before * factor + summand);
+    const sentence = "It brings each map to the same range, by its mean and variance in training.";
+    return [sentence, [], `${number(before)} × ${number(factor)} + ${number(summand)} = ${after}`];
+  },
+  mean(layer, from, { channel }, value) {
+    const sentence = `It takes the mean of map ${channel + 1}: how much of its pattern there is, wherever it is.`;
+    return [sentence, [], `mean = ${number(value)}`];
+  },
+  contrast(layer, from, { row, column }, value) {
+    const sentence =
+      "Each pixel minus the mean round it, divided by the standard deviation round it: how bright the picture is, " +
+      "and how strong its contrast, does not count.";
+    return [sentence, [], `${number(from(row, column))} becomes ${number(value)}`];
+  },
+};
+
 /** What is behind the chosen pixel: a sentence, the parts, and the result. */
 function explain() {
   const layer = network.layers[chosen.layer];
@@ -209,39 +255,14 @@ function explain() {
   const { channel, row, column } = chosen;
   const out = state.maps[chosen.layer];
   const value = out.data[(row * out.width + column) * out.channels + channel];
-  let end = layer.relu ? ` → ReLU → ${number(value)}` : "";
-  if (chosen.layer === network.layers.length - 1) {
-    end = `, the logit; softmax makes ${percent(softmax(state.logits, network.calibration.temperature)[channel])} of it`;
-  }
-  if (layer.weights) {
-    const terms = termsOf(layer, map, chosen);
-    const sum = terms.reduce((total, term) => total + term.sum, 0);
-    const bias = layer.bias[channel];
-    const first = [...terms].sort((one, other) => Math.abs(other.sum) - Math.abs(one.sum)).slice(0, TERMS);
-    const rest = sum - first.reduce((total, term) => total + term.sum, 0);
-    const unit = map.height * map.width === 1;
-    const parts = first.map((term) => showTerm(term, map.channels > 1 ? (unit ? "unit" : "map") : null));
-    const others = map.channels - first.length;
-    if (others > 0) parts.push(paragraph(`The other ${others} ${unit ? "units" : "maps"} add ${number(rest)} together.`));
-    const seen = unit ? `${map.channels} units` : layer.kind === "dense" ? `all of ${sizeOf(map)}` : `a window of ${layer.size.join(" × ")} in ${sizeOf(map)}`;
-    const largestParts = others > 0 ? ` The ${first.length} largest parts:` : "";
-    const kind = `It sees ${seen}: each pixel times its weight in the filter, summed.${largestParts}`;
-    return [kind, parts, `sum ${number(sum)} + bias ${number(bias)} = ${number(sum + bias)}${end}`];
-  }
   const from = (v, u) => map.data[(v * map.width + u) * map.channels + channel];
-  if (layer.kind === "pooling") {
-    const [high, wide] = layer.size;
-    const window = Array.from({ length: high * wide }, (_, i) => from(row * high + Math.floor(i / wide), column * wide + (i % wide)));
-    return ["It keeps the largest of a window; where exactly the pattern was is lost.", [grid("pixels", window, wide)], `largest = ${number(Math.max(...window))}${end}`];
-  }
-  if (layer.kind === "normalisation") {
-    const [factor, summand] = [layer.factor[channel], layer.summand[channel]];
-    const before = from(row, column);
-    const result = `${number(before)} × ${number(factor)} + ${number(summand)} = ${number(before * factor + summand)}${end}`;
-    return ["It brings each map to the same range, with the mean and variance of training.", [], result];
-  }
-  if (layer.kind === "mean") return [`It takes the mean of map ${channel + 1}: how much of its pattern there is anywhere.`, [], `mean = ${number(value)}`];
-  return ["Each pixel minus the mean round it, divided by the standard deviation round it: how bright the picture is does not count.", [], `${number(from(row, column))} becomes ${number(value)}`];
+  const [sentence, parts, result] = layer.weights
+    ? explainWeights(layer, map)
+    : EXPLAIN[layer.kind](layer, from, chosen, value);
+  if (layer.relu) return [sentence, parts, `${result} → ReLU → ${number(value)}`];
+  if (chosen.layer < network.layers.length - 1) return [sentence, parts, result];
+  const probability = softmax(state.logits, network.calibration.temperature)[channel];
+  return [sentence, parts, `${result}, the logit; softmax makes ${percent(probability)} of it`];
 }
 
 /** Shows the chosen map, enlarged, its pixel marked, and the sum behind it. */
@@ -250,9 +271,10 @@ function showSum() {
   const title = titles(network.layers)[chosen.layer];
   const { channel, row, column } = chosen;
   const unit = map.height * map.width === 1;
-  byId("place").textContent = unit
-    ? `${title}: ${chosen.layer === network.layers.length - 1 ? `digit ${channel}` : `unit ${channel + 1}`}`
-    : `${title}: map ${channel + 1}, row ${row + 1}, column ${column + 1}`;
+  const last = chosen.layer === network.layers.length - 1;
+  const name = last ? `digit ${channel}` : `unit ${channel + 1}`;
+  const pixel = `map ${channel + 1}, row ${row + 1}, column ${column + 1}`;
+  byId("place").textContent = `${title}: ${unit ? name : pixel}`;
   const canvas = byId("map");
   canvas.hidden = unit;
   const size = Math.floor(280 / map.width);
@@ -338,8 +360,8 @@ byId("clear").addEventListener("click", () => paper.clear());
 byId("map").addEventListener("click", (event) => {
   const { width, height } = state.maps[chosen.layer];
   const [x, y] = placeIn(event.target, event);
-  const place = { row: Math.floor((y / event.target.height) * height), column: Math.floor((x / event.target.width) * width) };
-  choose({ ...chosen, row: clamp(place.row, height), column: clamp(place.column, width) });
+  const row = clamp(Math.floor((y / event.target.height) * height), height);
+  choose({ ...chosen, row, column: clamp(Math.floor((x / event.target.width) * width), width) });
 });
 byId("map").addEventListener("keydown", (event) => {
   if (!(event.key in DIRECTIONS)) return;

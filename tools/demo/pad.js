@@ -217,7 +217,8 @@ function percent(p) {
 function makeBars(list) {
   const bars = Array.from({ length: 10 }, (_, digit) => {
     const bar = document.createElement("li");
-    bar.innerHTML = `<span>${digit}</span><span class="track" aria-hidden="true"><span></span></span><span class="percent"></span>`;
+    const track = '<span class="track" aria-hidden="true"><span></span></span>';
+    bar.innerHTML = `<span>${digit}</span>${track}<span class="percent"></span>`;
     list.append(bar);
     return bar;
   });

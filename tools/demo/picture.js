@@ -27,7 +27,7 @@ const invert = (grey) => change(grey, (level) => 255 - level);
 
 // --- whole pictures ---------------------------------------------------------------------------------------------
 
-/** For each of `to` output pixels along a side: the first of the `from` input pixels that it is made of, and weights. */
+/** For each of `to` output pixels along a side: the first of the `from` input pixels it is made of, and weights. */
 function shares(from, to) {
   const scale = from / to;
   return Array.from({ length: to }, (_, i) => {
@@ -386,8 +386,8 @@ function removeBackground(bright, darkInk) {
   const { width, height } = bright;
   const smooth = blur(bright, Math.max(0.5, Math.max(width, height) / 250));
   const { KERNEL } = SETTINGS;
-  const side = Math.max(3, Math.floor(KERNEL * Math.min(width, height)), Math.floor(0.75 * KERNEL * Math.max(width, height)));
-  const background = dilate(open(smooth, side | 1), 3);
+  const side = Math.max(3, KERNEL * Math.min(width, height), 0.75 * KERNEL * Math.max(width, height));
+  const background = dilate(open(smooth, Math.floor(side) | 1), 3);
   const mean = background.data.reduce((sum, level) => sum + level, 0) / background.data.length;
   return change(smooth, (level, i) => {
     const paper = background.data[i];
@@ -396,7 +396,7 @@ function removeBackground(bright, darkInk) {
   });
 }
 
-/** The grey level that separates ink from paper, by Otsu's method above the noise, and the noise's own; null if blank. */
+/** The grey level that separates ink from paper, by Otsu's method, and the lowest above noise; null if blank. */
 function threshold(ink) {
   const counts = new Float64Array(256);
   for (const level of ink.data) counts[level]++;
@@ -436,6 +436,7 @@ function findInk(ink) {
   plain.data.forEach((level, i) => level && (strong[labels[i]] = 1));
   const linked = change(weak, (level, i) => (level && strong[labels[i]] ? 255 : 0));
   const area = ({ data }) => data.reduce((sum, level) => sum + (level > 0), 0);
+  // More than that is a shadow that hangs on the strokes.
   return area(linked) < 1.6 * area(plain) ? { mask: linked, level: low } : { mask: plain, level: found.level };
 }
 
@@ -468,8 +469,8 @@ function candidates(mask) {
   const { width, height } = mask;
   const { labels, parts } = components(mask);
   for (const part of parts) {
-    const sides = [part.left === 0, part.top === 0, part.right === width - 1, part.bottom === height - 1];
-    part.touches = sides.filter(Boolean).length;
+    const { left, top, right, bottom } = part;
+    part.touches = [left === 0, top === 0, right === width - 1, bottom === height - 1].filter(Boolean).length;
     const away = Math.hypot(part.sumX / part.area / width - 0.5, part.sumY / part.area / height - 0.5);
     part.likely = part.size ** 2 * (1 - 0.6 * away) * [1, 0.5, 0.1, 0.1, 0.1][part.touches];
     if (part.area > 0.55 * part.size ** 2) part.likely *= 0.5; // a solid blob: a punched hole, a thumb
@@ -578,12 +579,13 @@ function digitsInPhoto(colours) {
     if (longest <= WORK || size > NEAR * longest || whole.outside) return [whole];
     // A small digit is looked at again from near.
     const reach = Math.round(1.1 * size + 4);
-    const corner = [Math.max(0, Math.round(left + width / 2) - reach), Math.max(0, Math.round(top + height / 2) - reach)];
-    const part = cut(colour, ...corner, Math.min(2 * reach, colour.width - corner[0]), Math.min(2 * reach, colour.height - corner[1]));
-    const near = read(part, Math.min(Math.max(LEAST_WORK, 2 * reach), WORK / 2), darkInk);
+    const [x, y] = [left + width / 2, top + height / 2].map((at) => Math.max(0, Math.round(at) - reach));
+    const [across, down] = [colour.width - x, colour.height - y].map((room) => Math.min(2 * reach, room));
+    const work = Math.min(Math.max(LEAST_WORK, 2 * reach), WORK / 2);
+    const near = read(cut(colour, x, y, across, down), work, darkInk);
     if (!near) return [whole];
-    near.box.left += corner[0];
-    near.box.top += corner[1];
+    near.box.left += x;
+    near.box.top += y;
     return [near];
   });
 }
