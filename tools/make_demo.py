@@ -29,7 +29,9 @@ from helpers.predict.network import CLASSES
 
 SOURCES = Path(__file__).with_name("demo")
 REPORT = "report.keras"  # the network that notebook 03 trains
-BITS = 12  # of a weight
+# Of a weight. On 200 test images, the hardest among them, no probability moves by more than 0.0007, and the reading page
+# loads 650 kB; with 10 bits it is 0.004 and 550 kB, with 8 bits 0.012 and 460 kB.
+BITS = 12
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"  # 6 bits a letter
 # `models.networks.local_contrast` as Keras stores it: its layers, how much the contrast of the whole image counts, and
 # what is added before the root.
