@@ -2,7 +2,7 @@
 # Another interpreter: make PYTHON=/path/to/python3.12 ...
 PY := .venv/bin/python
 
-.PHONY: help run test e2e lint lab render address reference bench lock clean
+.PHONY: help run test e2e lint lab demo render address reference bench lock clean
 
 help:                       ## print this list
 	@sed -n 's/^\([a-z0-9]*\):[^#]*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r a b; do printf '%-16s %s\n' "$$a" "$$b"; done
@@ -16,7 +16,7 @@ run: .venv/ready            ## execute the notebooks into outputs/latest/; make 
 test: lint                  ## lint, unit tests, notebook contract, the series with smoke parameters, nbval
 	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-e2e: .venv/ready            ## draw digits on the pad of notebook 06 in a real browser; needs Chromium
+e2e: .venv/ready            ## draw digits on the pad of notebook 06 and on the demo in a real browser; needs Chromium
 	$(PY) -m pytest tests/e2e
 
 lint: .venv/ready
@@ -26,6 +26,9 @@ lint: .venv/ready
 
 lab: .venv/ready            ## open the notebooks in JupyterLab
 	$(PY) -m jupyterlab notebooks
+
+demo: .venv/ready           ## make pages that read a digit in the browser and show a network's inside: outputs/site/demo/
+	$(PY) -m tools.make_demo $(ARGS)
 
 render: .venv/ready         ## rerun with default parameters; put outputs into notebooks/ and results into README.md
 	$(PY) -m tools.render
@@ -44,7 +47,7 @@ lock: .venv/ready           ## refresh constraints.txt
 	$(PY) -m uv pip compile --quiet --universal --upgrade --python-version 3.11 --no-header --no-emit-index-url --no-annotate requirements.txt -o constraints.txt
 
 clean:                      ## remove the environment and all runs but the reference
-	rm -rf .venv outputs/index.html outputs/comparison.* outputs/latest outputs/smoke outputs/reference-training outputs/accuracy outputs/peers
+	rm -rf .venv outputs/index.html outputs/comparison.* outputs/latest outputs/smoke outputs/site outputs/reference-training outputs/accuracy outputs/peers
 
 # The interpreter is tried, not only looked up: a name on the path may be a shim that runs nothing.
 .venv/ready: requirements.txt constraints.txt pyproject.toml setup.py

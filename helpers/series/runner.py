@@ -219,6 +219,7 @@ def execute(notebook: Notebook, run: str, values: dict[str, object]) -> float:
     try:
         papermill.execute_notebook(
             str(notebook.path), str(failed), parameters=mine, progress_bar=sys.stderr.isatty(), kernel_name="python3",
+            coalesce_streams=True,  # else printed lines come in as many pieces as the machine is slow, and files differ
             # A kernel's own log (TCP without encryption, what its end interrupts) is noise; errors come back as outputs.
             extra_arguments=[
                 "--log-level=CRITICAL",

@@ -4,7 +4,6 @@ Of the notebook run the cells that the one tagged `pad` needs: the bootstrap, th
 makes a Predictor. Screenshots are left in pytest's temporary folder. Run with `make e2e`; Chromium must be installed.
 """
 
-import math
 import os
 import re
 import shutil
@@ -17,7 +16,9 @@ import urllib.request
 
 import nbformat
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from chromium import DIGITS, arc, chromium
+from chromium import draw as draw_on
+from playwright.sync_api import Page, expect
 
 from helpers import paths
 
@@ -25,30 +26,6 @@ NOTEBOOK = "06_custom_image_prediction.ipynb"
 TOKEN = "e2e"
 START = 180_000  # milliseconds for what starts: TensorFlow on a busy machine takes its time to import
 PATIENCE = 30_000  # milliseconds for an answer of the pad, which takes some 50
-BROWSER = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-dev-shm-usage"
-).split()
-
-
-def arc(x, y, rx, ry, start, end, n=24):
-    """Points on an ellipse, angles in degrees, clockwise from the right as the y axis points down."""
-    angles = [math.radians(start + (end - start) * i / n) for i in range(n + 1)]
-    return [(x + rx * math.cos(a), y + ry * math.sin(a)) for a in angles]
-
-
-# Strokes as a hand makes them, in fractions of the paper.
-DIGITS = {
-    "1": [[(0.53, 0.18), (0.52, 0.5), (0.50, 0.82)]],
-    "0": [arc(0.5, 0.5, 0.2, 0.32, -80, 285)],
-    "7": [[(0.3, 0.22), (0.5, 0.21), (0.7, 0.2), (0.6, 0.45), (0.52, 0.65), (0.46, 0.83)]],
-    "3": [arc(0.47, 0.34, 0.18, 0.15, -150, 90) + arc(0.47, 0.66, 0.2, 0.17, -90, 150)],
-    "4": [
-        [(0.42, 0.2), (0.36, 0.4), (0.3, 0.55), (0.5, 0.54), (0.72, 0.52)],
-        [(0.6, 0.25), (0.59, 0.55), (0.58, 0.82)],
-    ],
-}
-
 
 # --- JupyterLab, the browser, the notebook
 
@@ -106,11 +83,7 @@ def wait_until_up(address, server, log):
 @pytest.fixture(scope="module")
 def page(lab):
     """The notebook in the browser, with its pad drawn."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if not chromium:
-        pytest.fail("Chromium is missing: install it (Debian: apt-get install chromium).")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER)
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 1200, "height": 900})
         page.set_default_timeout(START)
         expect.set_options(timeout=PATIENCE)
@@ -118,7 +91,6 @@ def page(lab):
         run_cells(page, cells_to_run())
         page.locator(".digit-pad canvas").wait_for()
         yield page
-        browser.close()
 
 
 def cells_to_run():
@@ -174,16 +146,8 @@ def pad(page):
 
 
 def draw(pad, strokes, lift=True):
-    """Draws strokes with the mouse, at the speed of a hand; the last one stays unfinished without `lift`."""
-    box, mouse = pad.locator("canvas").bounding_box(), pad.page.mouse
-    for stroke in strokes:
-        points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
-        mouse.move(*points[0])
-        mouse.down()
-        for x, y in points[1:]:
-            mouse.move(x, y, steps=4)
-        if lift or stroke is not strokes[-1]:
-            mouse.up()
+    """Draws strokes on the pad with the mouse."""
+    draw_on(pad.locator("canvas"), strokes, lift)
 
 
 def expect_answer(pad, digit):

@@ -248,6 +248,15 @@ def test_force_runs_what_is_up_to_date(project):
     assert project.main("--force", "03") == 0 and project.ran() == ["03_third"]
 
 
+def test_lines_printed_one_by_one_are_one_output(project):
+    slowly = "import time\nfor line in 'abc':\n    print(line, flush=True)\n    time.sleep(0.3)\n"
+    project.edit("01_first", 4, FIRST, slowly + FIRST)
+    assert project.main("01") == 0
+    nb = nbformat.read(project.run / "executed" / "01_first.ipynb", as_version=4)
+    [cell] = [cell for cell in nb.cells if "sleep" in cell.source]
+    assert [output.text for output in cell.outputs if "text" in output] == ["a\nb\nc\n"]
+
+
 def test_what_is_lost_or_altered_is_made_again(project):
     (project.run / "third.json").unlink()
     assert project.main() == 0 and project.ran() == ["03_third"]
