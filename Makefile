@@ -36,6 +36,13 @@ render: .venv/ready         ## rerun with default parameters; put outputs into n
 address: .venv/ready        ## write the repository's address from pyproject.toml into badges and the notebooks' first cells
 	$(PY) -m tools.address
 
+.PHONY: handout collect
+handout: .venv/ready        ## pack the notebooks without solutions, for a class: outputs/handout/; see docs/teaching.md
+	$(PY) -m tools.handout $(ARGS)
+
+collect: .venv/ready        ## make collect DIR=returned: a table of who solved what, outputs/marks/
+	$(PY) -m tools.collect $(if $(DIR),"$(DIR)") $(ARGS)
+
 reference: .venv/ready      ## train the shipped network anew, five seeds of some 15 minutes; goes on where it was stopped
 	$(PY) -m tools.train_shipped $(ARGS)
 
