@@ -11,7 +11,7 @@ help:                       ## print this list
 GIVEN = $(strip $(foreach name,$(filter-out ARGS PYTHON PY,$(.VARIABLES)),$(if $(filter command,$(origin $(name))),$(name))))
 
 run: .venv/ready            ## execute the notebooks into outputs/latest/; make run EPOCHS=3 ARGS="03 --run mine"
-	$(PY) -m helpers.series $(ARGS) $(foreach name,$(GIVEN),-p '$(name)' '$($(name))')
+	$(PY) -m helpers.series $(ARGS) $(foreach name,$(GIVEN),-p '$(name)' '$(subst ','\'',$($(name)))')
 
 test: lint                  ## lint, unit tests, notebook contract, the series with smoke parameters, nbval
 	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -240,6 +240,7 @@ def prepare(front: keras.Sequential) -> Callable:
     """A stack of RandomChange layers as a function of images and a seed, for an input pipeline (see `training.fit`)."""
 
     def change(images, seed):
+        """The images after all layers; the seed decides all that is random."""
         chance = Chance(seed)
         for layer in front.layers:
             images = layer.change(images, Chance(chance.next()))

@@ -159,7 +159,7 @@ class Predictor:
         logits, features = self.network(x)
         score, threshold = digit_score(logits, features, self.calibration), self.calibration.threshold
         if self.calibration.score != "energy":  # energy is a logarithm already, the others are probabilities
-            score, threshold = (np.log(p + 1e-9) - np.log1p(1e-9 - p) for p in (score, max(0.0, threshold)))
+            score, threshold = (np.log(p + 1e-9) - np.log1p(1e-9 - p) for p in (score, np.clip(threshold, 0, 1)))
         likely = score - threshold if math.isfinite(threshold) else np.full(len(score), UNKNOWN)
         return softmax(logits, self.calibration.temperature), likely
 

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import struct
+import sys
 import time
 import zlib
 from contextlib import suppress
@@ -208,6 +209,16 @@ def test_a_file_that_never_ends_is_an_error_and_the_others_are_read(pictures, mo
     assert list(records) != files and set(records) == set(files)
     assert [file for file in files if records[file]["status"] == "error"] == files[:1]
     assert "5 minutes" in records[files[0]]["reason"] and not workers()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's settings")
+def test_what_reads_keeps_memory_for_the_next_picture_even_below_a_dask_worker(pictures, model, monkeypatch):
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")  # as Dask's workers have it
+    files, _ = batch.find_pictures([str(pictures)])
+    with batch.reader(len(files), str(model)) as read:
+        next(records := read(files))
+        kept = [int(worker.environ()["MALLOC_TRIM_THRESHOLD_"]) for worker in workers()]
+        assert kept and min(kept) > 50_000_000 and len(list(records)) == len(files) - 1  # a phone photo has 36 MB
 
 
 def test_a_folder_that_vanishes_is_rows(model, tmp_path):

@@ -477,6 +477,7 @@ def test_closed_and_full_streams(project, streams, code, said):
     [
         ([], ""),
         (["EPOCHS=3", "PYTHON=python3"], "-p 'EPOCHS' '3'"),
+        (["IMAGE=Ann's 7.png"], r"-p 'IMAGE' 'Ann'\''s 7.png'"),
         (["ARGS=02 --run mine --grid SEED=1,2", "DATASET=my  own.npz"],
          "02 --run mine --grid SEED=1,2 -p 'DATASET' 'my  own.npz'"),
     ],
