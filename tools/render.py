@@ -115,9 +115,14 @@ def take_outputs(source: Path, executed: Path) -> nbformat.NotebookNode:
     return nb
 
 
-def keep_results(folder: Path) -> None:
-    """Copies a run's metrics, manifest and title picture to outputs/reference/, from which the README is filled."""
-    kept = {file: file.relative_to(folder) for file in [*(folder / "metrics").glob("*.json"), folder / "manifest.json"]}
+def keep_results(folder: Path, needs: set[str]) -> None:
+    """Copies to outputs/reference/ a run's metrics, manifest and title picture, from which the README is filled.
+
+    So are the files `needs` that notebooks need of earlier ones, from which each runs alone.
+    """
+    own = [folder / need for need in needs if not need.startswith(("data/", "outputs/"))]
+    files = [*(folder / "metrics").glob("*.json"), folder / "manifest.json", *own]
+    kept = {file: file.relative_to(folder) for file in files}
     for file, name in (kept | {folder / PICTURE: "results.png"}).items():
         with atomic(paths.REFERENCE / name) as partial:
             shutil.copyfile(file, partial)
@@ -162,7 +167,7 @@ def main(argv: list[str] | None = None) -> int | None:
     folder = paths.outputs() / args.run
     for name, notebook in found.items():
         write_notebook(take_outputs(notebook.path, folder / "executed" / f"{name}.ipynb"), notebook.path)
-    keep_results(folder)
+    keep_results(folder, {need for notebook in found.values() for need in notebook.needs})
     write_results()
 
 
