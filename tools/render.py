@@ -24,7 +24,7 @@ from helpers.series import runner
 from tools.address import TEMPLATES, write_block, write_notebook
 
 FOLDED = ("bootstrap", "book-keeping", "nbval-check-output", "solution")
-KEPT_CELL_METADATA = ("tags", "slideshow", "jupyter")
+KEPT_CELL_METADATA = ("tags", "slideshow", "jupyter", "cellView")
 PICTURE = "figures/06_answers.png"  # the one that opens the README
 MADE = ("digits", "accuracy", "robustness", "custom_images", "lines", "speed", "manifest")  # in outputs/reference/
 

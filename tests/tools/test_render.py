@@ -39,7 +39,9 @@ def test_kept_networks_are_those_of_the_kept_figures():
     for name, metric in (("baseline", "baseline_test_accuracy"), ("tuned", "test_accuracy")):
         network = keras.models.load_model(paths.REFERENCE / "models" / f"{name}.keras")
         answers = network.predict(mnist.x_test[..., None] / np.float32(255), 500, verbose=0).argmax(1)
-        assert (answers == mnist.y_test).mean() == pytest.approx(metrics[metric], abs=2e-4)  # processors round differently
+        assert (answers == mnist.y_test).mean() == pytest.approx(
+            metrics[metric], abs=2e-4
+        )  # processors round differently
 
 
 def test_render_keeps_what_notebooks_need(monkeypatch, tmp_path):
