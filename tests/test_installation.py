@@ -161,7 +161,9 @@ print(done.success and sys.path[0])
 
 def run_cell(folder: Path, source: str, **variables: str) -> tuple[str, str]:
     """Runs the cell as IPython does where helpers isn't installed: what heads the search path or "False"; what it said."""
-    (code := folder.parent / "shell.py").write_text(SHELL.format(base=str(folder.parent), source=source), encoding="utf-8")
+    (code := folder.parent / "shell.py").write_text(
+        SHELL.format(base=str(folder.parent), source=source), encoding="utf-8"
+    )
     env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | variables
     command = [sys.executable, "-c", f"import sys; sys.path[0] = ''; exec(open({str(code)!r}).read())"]
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120)
