@@ -8,7 +8,6 @@ import argparse
 import hashlib
 import json
 import re
-import shutil
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -22,6 +21,7 @@ from helpers.files import atomic, read_json
 from helpers.notebook.run import UNTRUE
 from helpers.series import runner
 from tools.address import TEMPLATES, write_block, write_notebook
+from tools.portable import portable
 
 FOLDED = ("bootstrap", "book-keeping", "nbval-check-output", "solution")
 KEPT_CELL_METADATA = ("tags", "slideshow", "jupyter", "cellView")
@@ -118,14 +118,15 @@ def take_outputs(source: Path, executed: Path) -> nbformat.NotebookNode:
 def keep_results(folder: Path, needs: set[str]) -> None:
     """Copies to outputs/reference/ a run's metrics, manifest and title picture, from which the README is filled.
 
-    So are the files `needs` that notebooks need of earlier ones, from which each runs alone.
+    So are the files `needs` that notebooks need of earlier ones, from which each runs alone; Colab's Keras is older.
     """
     own = [folder / need for need in needs if not need.startswith(("data/", "outputs/"))]
     files = [*(folder / "metrics").glob("*.json"), folder / "manifest.json", *own]
     kept = {file: file.relative_to(folder) for file in files}
     for file, name in (kept | {folder / PICTURE: "results.png"}).items():
         with atomic(paths.REFERENCE / name) as partial:
-            shutil.copyfile(file, partial)
+            content = file.read_bytes()
+            partial.write_bytes(portable(content) if file.suffix == ".keras" else content)
 
 
 def write_results() -> None:

@@ -207,13 +207,13 @@ function describe({ answer, late }) {
 
 /** An answer in the list of uploaded pictures. */
 function item(answer) {
-  const [, digit, headline, reason] = describe({ answer });
+  const [state, digit, headline, reason] = describe({ answer });
   const entry = document.createElement("li");
   entry.innerHTML = `<span><img alt=""></span><strong></strong><span></span>`;
   const image = entry.querySelector("img");
   if (answer.picture) image.src = `data:image/jpeg;base64,${answer.picture}`;
   else image.remove();
-  entry.children[1].textContent = `${digit} · ${headline}`;
+  entry.children[1].textContent = state === "ok" ? `${digit} · ${headline}` : headline;
   entry.children[2].textContent = reason;
   return entry;
 }

@@ -46,13 +46,14 @@ def test_kept_networks_are_those_of_the_kept_figures():
 
 def test_render_keeps_what_notebooks_need(monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "REFERENCE", tmp_path / "reference")
+    monkeypatch.setattr(render, "portable", bytes.upper)
     for file in ("metrics/a.json", "manifest.json", render.PICTURE, "models/a.keras", "models/b.keras"):
         (tmp_path / "run" / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "run" / file).write_text(file)
     render.keep_results(tmp_path / "run", {"models/a.keras", "data/samples/", "outputs/reference/digits.json"})
     kept = {file.relative_to(paths.REFERENCE).as_posix(): file.read_text() for file in paths.REFERENCE.rglob("*.*")}
-    same = ("metrics/a.json", "manifest.json", "models/a.keras")
-    assert kept == {name: name for name in same} | {"results.png": render.PICTURE}
+    as_is = {name: name for name in ("metrics/a.json", "manifest.json")} | {"results.png": render.PICTURE}
+    assert kept == as_is | {"models/a.keras": "MODELS/A.KERAS"}
 
 
 def change(monkeypatch, folder, file, **values):
