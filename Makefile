@@ -2,7 +2,7 @@
 # Another interpreter: make PYTHON=/path/to/python3.12 ...
 PY := .venv/bin/python
 
-.PHONY: help run test e2e lint lab demo render address reference bench lock clean
+.PHONY: help run test e2e colab lint lab demo render address reference bench lock clean
 
 help:                       ## print this list
 	@sed -n 's/^\([a-z0-9]*\):[^#]*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r a b; do printf '%-16s %s\n' "$$a" "$$b"; done
@@ -19,13 +19,16 @@ test: lint                  ## lint, unit tests, notebook contract, the series w
 e2e: .venv/ready            ## draw digits on the pad of notebook 06 and on the demo in a real browser; needs Chromium
 	$(PY) -m pytest tests/e2e
 
+colab: .venv/ready          ## run each notebook alone, as Colab does, with Colab's versions
+	$(PY) -m pytest tests/colab --durations 0
+
 lint: .venv/ready
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	.venv/bin/lint-imports --no-logo --no-cache
 
 lab: .venv/ready            ## open the notebooks in JupyterLab
-	$(PY) -m jupyterlab notebooks
+	$(PY) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks/01_exploration.ipynb
 
 demo: .venv/ready           ## make pages that read a digit in the browser and show a network's inside: outputs/site/demo/
 	$(PY) -m tools.make_demo $(ARGS)
@@ -52,9 +55,10 @@ bench: .venv/ready          ## measure training, answering and starting beside p
 lock: .venv/ready           ## refresh constraints.txt
 	$(PY) -m pip install --quiet uv
 	$(PY) -m uv pip compile --quiet --universal --upgrade --python-version 3.11 --no-header --no-emit-index-url --no-annotate requirements.txt -o constraints.txt
+	$(PY) -m uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --no-annotate tests/colab/packages.txt -o tests/colab/constraints.txt
 
 clean:                      ## remove the environment and all runs but the reference
-	rm -rf .venv outputs/index.html outputs/comparison.* outputs/latest outputs/smoke outputs/site outputs/reference-training outputs/accuracy outputs/peers
+	rm -rf .venv .colab outputs/index.html outputs/comparison.* outputs/latest outputs/smoke outputs/site outputs/reference-training outputs/accuracy outputs/peers
 
 # The interpreter is tried, not only looked up: a name on the path may be a shim that runs nothing.
 .venv/ready: requirements.txt constraints.txt pyproject.toml setup.py

@@ -79,7 +79,7 @@ def test_the_lazy_imports_of_the_base_are_known():
 def test_what_the_bootstrap_installs_is_enough_for_the_notebooks():
     """On Colab and Kaggle: base and train, and what its command names; Jupyter itself is there."""
     cell = bootstrap("https://github.com/a/b")
-    named = set(re.findall(r'"([\w-]+)"', re.search(r"missing = \[(.*)\]", cell)[1])) - {"-e"}
+    named = set(re.search(r" -e \.\[train\] (.*)\"", cell)[1].split())
     sources = [source for notebook in notebooks().values() for source in notebook.sources()]
     sources += texts({file for notebook in notebooks().values() for file in closure(notebook.sources())})
     there = {"ipython", "matplotlib", "ipywidgets", "traitlets"}
@@ -138,105 +138,135 @@ def test_everything_is_packaged(monkeypatch):
 # --- the notebooks' first code cell
 
 
-def bootstrap(repository: str | None) -> str:
-    return address.TEMPLATES.get_template("bootstrap.py.j2").render(address.project() | {"repository": repository})
+def bootstrap(repository: str | None, commit: str = "0" * 40) -> str:
+    about = address.project() | {"repository": repository, "commit": commit}
+    return address.TEMPLATES.get_template("bootstrap.py.j2").render(about)
 
 
-def run_cell(folder: Path, source: str, **variables: str) -> subprocess.CompletedProcess:
-    """Runs the cell as on a machine where helpers isn't installed."""
-    code = (
-        "import importlib.util as u\nfind = u.find_spec\n"
-        "u.find_spec = lambda name, *a: None if name == 'helpers' else find(name, *a)\n"
-        f"{source}\nimport sys; print(sys.path[0])"
+SHELL = """\
+import contextlib, sys
+from importlib import util
+from IPython.core.interactiveshell import InteractiveShell
+shell, find = InteractiveShell.instance(), util.find_spec
+def only_below(name, *a):  # not the project that this environment has installed
+    spec = find(name, *a)
+    places = [spec.origin, *(spec.submodule_search_locations or [])] if spec else []
+    return spec if name != "helpers" or any(str(place).startswith({base!r}) for place in places) else None
+util.find_spec = only_below
+with contextlib.redirect_stdout(sys.stderr):
+    done = shell.run_cell({source!r})
+print(done.success and sys.path[0])
+"""
+
+
+def run_cell(folder: Path, source: str, **variables: str) -> tuple[str, str]:
+    """Runs the cell as IPython does where helpers isn't installed: what heads the search path or "False"; what it said."""
+    (code := folder.parent / "shell.py").write_text(
+        SHELL.format(base=str(folder.parent), source=source), encoding="utf-8"
     )
     env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | variables
-    return subprocess.run(
-        [sys.executable, "-I", "-c", code], cwd=folder, env=env, capture_output=True, text=True, timeout=120
-    )
+    command = [sys.executable, "-c", f"import sys; sys.path[0] = ''; exec(open({str(code)!r}).read())"]
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip(), done.stderr.strip()
 
 
 @pytest.mark.parametrize("repository", [None, "https://github.com/a/b"])
-def test_bootstrap_finds_helpers_above_the_notebook(repository):
-    done = run_cell(paths.NOTEBOOKS, bootstrap(repository))
-    assert done.returncode == 0, done.stderr
-    assert Path(done.stdout.strip()) == paths.ROOT and done.stderr == ""
+def test_bootstrap_finds_helpers_above_the_notebook(repository, tmp_path):
+    (tmp_path / "deep" / "deeper").mkdir(parents=True)
+    (tmp_path / "helpers" / "notebook").mkdir(parents=True)
+    assert run_cell(tmp_path / "deep" / "deeper", bootstrap(repository)) == (str(tmp_path), "")
 
 
 @pytest.mark.parametrize("repository", [None, "https://github.com/a/b"])
 def test_bootstrap_elsewhere_says_what_to_do(tmp_path, repository):
-    done = run_cell(tmp_path, bootstrap(repository))
-    assert done.returncode != 0 and done.stderr.count("\n") == 1
-    assert done.stderr.startswith("No helpers package: download the project, run 'pip install -e .'")
+    (tmp_path / "here").mkdir()
+    sentence = "Stopped: No helpers package: download the project, run 'pip install -e .' in it."
+    assert run_cell(tmp_path / "here", bootstrap(repository)) == ("False", sentence)
+
+
+@pytest.mark.parametrize("name", ["helpers.py", "helpers/__init__.py", "helpers/tools.py"])
+@pytest.mark.parametrize("repository", [None, "https://github.com/a/b"])
+def test_bootstrap_beside_other_helpers_says_what_to_do(tmp_path, name, repository):
+    (file := tmp_path / "here" / name).parent.mkdir(parents=True)
+    file.write_text("mine = 1")
+    found, said = run_cell(tmp_path / "here", bootstrap(repository), COLAB_RELEASE_TAG="x")
+    assert found == "False" and said.startswith("Stopped: Your file or folder 'helpers' hides the project's: rename it")
+    assert "\n" not in said
 
 
 def test_without_an_address_nothing_is_fetched(tmp_path):
     assert "http" not in bootstrap(None) and "subprocess" not in bootstrap(None)
-    assert run_cell(tmp_path, bootstrap(None), COLAB_RELEASE_TAG="x").returncode != 0
+    (tmp_path / "here").mkdir()
+    assert run_cell(tmp_path / "here", bootstrap(None), COLAB_RELEASE_TAG="x")[0] == "False"
 
 
 PIP = """\
 import pathlib, sys
-if sys.argv[1] == "list":
+if "list" in sys.argv:
     print("tensorflow==2.20.0")
 else:
     with open("installed", "a") as log:
-        log.write(" ".join(sys.argv[1:]) + "\\n")
-    sys.exit(pathlib.Path("refuse").exists())
+        log.write(" ".join(sys.argv[2:]) + "\\n")
+    sys.exit("ERROR: no such package" if pathlib.Path("refuse").exists() else 0)
 """
 
 
 @pytest.fixture
 def colab(tmp_path):
     """An empty folder as on Colab, and the cell for a small stand-in of the published project, with a pip of its own."""
+    if shutil.which("git") is None:
+        pytest.skip("needs git")
     work, origin = tmp_path / "work", tmp_path / "origin.git"
-    (work / "helpers").mkdir(parents=True)
-    (work / "helpers" / "__init__.py").touch()
+
+    def git(*command):
+        git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-C", str(work), *command]
+        return subprocess.run(git, check=True, capture_output=True, text=True).stdout.strip()
+
+    (work / "helpers" / "notebook").mkdir(parents=True)
+    (work / "helpers" / "notebook" / "first.py").touch()
     (work / "pip.py").write_text(PIP)  # python -m pip, started in the clone, finds this one first
-    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-C", str(work)]
-    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "x"], ["tag", f"v{address.project()['version']}"]):
-        subprocess.run([*git, *command], check=True)
-    (work / "helpers" / "later.py").touch()  # after the tag
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "x"]):
+        git(*command)
+    commit = git("rev-parse", "HEAD")
+    (work / "helpers" / "notebook" / "later.py").touch()
     for command in (["add", "-A"], ["commit", "-qm", "y"], ["clone", "-q", "--bare", str(work), str(origin)]):
-        subprocess.run([*git, *command], check=True)
+        git(*command)
     (tmp_path / "content").mkdir()
-    return tmp_path / "content", bootstrap("https://github.com/a/b").replace("https://github.com/a/b", origin.as_uri())
+    return tmp_path / "content", bootstrap(origin.as_uri(), commit)
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
-def test_bootstrap_fetches_the_version_on_colab(colab):
+def test_bootstrap_fetches_the_commit_on_colab(colab):
     folder, cell = colab
-    done = run_cell(folder, cell, COLAB_RELEASE_TAG="x")
-    assert (done.returncode, done.stderr) == (0, "")
-    clone = Path(done.stdout.strip())
-    assert clone == folder / address.project()["name"]
-    assert (clone / "helpers" / "__init__.py").exists() and not (clone / "helpers" / "later.py").exists()
+    clone = folder / address.project()["name"]
+    assert run_cell(folder, cell, COLAB_RELEASE_TAG="x") == (str(clone), "")
+    assert [file.name for file in (clone / "helpers" / "notebook").iterdir()] == ["first.py"]
     assert (clone / "there.txt").read_text() == "tensorflow==2.20.0\n"  # what must stay
     assert (clone / "installed").read_text() == "install -q -c there.txt -e .[train] seaborn anywidget\n"
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 def test_bootstrap_that_was_stopped_goes_on(colab):
     folder, cell = colab
     clone = folder / address.project()["name"]
-    assert run_cell(folder, cell, KAGGLE_KERNEL_RUN_TYPE="x").returncode == 0
+    assert run_cell(folder, cell, KAGGLE_KERNEL_RUN_TYPE="x") == (str(clone), "")
     (clone / "refuse").touch()
-    done = run_cell(folder, cell, KAGGLE_KERNEL_RUN_TYPE="x")
-    assert (
-        done.returncode != 0
-        and done.stderr.startswith("The project could not be fetched")
-        and "Traceback" not in done.stderr
-    )
+    sentence = "Stopped: The project could not be fetched; is the internet on? ERROR: no such package"
+    assert run_cell(folder, cell, KAGGLE_KERNEL_RUN_TYPE="x") == ("False", sentence)
     (clone / "refuse").unlink()
-    assert run_cell(folder, cell, KAGGLE_KERNEL_RUN_TYPE="x").returncode == 0
+    assert run_cell(folder, cell, KAGGLE_KERNEL_RUN_TYPE="x") == (str(clone), "")
     assert (clone / "installed").read_text().count("install") == 3
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
-def test_bootstrap_without_the_repository_is_one_sentence(colab):
+@pytest.mark.parametrize("missing", ["repository", "commit"])
+def test_bootstrap_without_its_source_is_one_sentence(colab, missing):
     folder, cell = colab
-    shutil.rmtree(folder.parent / "origin.git")
-    done = run_cell(folder, cell, COLAB_RELEASE_TAG="x")
-    assert done.returncode != 0 and "The project could not be fetched" in done.stderr and "Traceback" not in done.stderr
+    if missing == "repository":
+        shutil.rmtree(folder.parent / "origin.git")
+    else:
+        cell = re.sub(r'commit = "\w+"', f'commit = "{"1" * 40}"', cell)
+    found, said = run_cell(folder, cell, COLAB_RELEASE_TAG="x")
+    assert found == "False" and "\n" not in said
+    assert said.startswith("Stopped: The project could not be fetched; is the internet on? fatal: ")
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")

@@ -12,10 +12,9 @@ from pathlib import Path
 import nbformat
 
 from helpers import paths
-from helpers.console import checking, command
+from helpers.console import command
 from helpers.errors import UserError
 from helpers.files import atomic
-from helpers.notebook import parameters
 from helpers.series import runner
 from helpers.series.dependencies import closure, needed
 from tools import render
@@ -110,14 +109,10 @@ def books(nbgrader: bool) -> dict[str, str]:
     return found
 
 
-def files(run: str | None) -> dict[str, Path]:
-    """What goes along with the notebooks: name in the zip → file.
+def files() -> dict[str, Path]:
+    """What goes along with the notebooks: name in the zip → file. Raises UserError if one is missing.
 
-    Args:
-        run: a run whose models and histories go along, so that no notebook has to wait for an earlier one; or None.
-
-    Raises:
-        UserError: a file is missing.
+    The networks of the default run are among them, so that no notebook has to wait for an earlier one.
     """
     series = runner.notebooks().values()
     wanted = {paths.ROOT / name for name in PACKED if not name.endswith("/")}
@@ -125,14 +120,11 @@ def files(run: str | None) -> dict[str, Path]:
     wanted |= closure([source for notebook in series for source in notebook.sources()])  # some of tools/ as well
     found = {path.relative_to(paths.ROOT).as_posix(): path for path in wanted}
     for need in {need for notebook in series for need in notebook.needs}:
-        if need.startswith(("data/", "outputs/")):
-            found |= {path.relative_to(paths.ROOT).as_posix(): path for path in needed(need, paths.ROOT)}
-        elif run:
-            found[f"outputs/latest/{need}"] = paths.outputs() / run / need
+        found |= {path.relative_to(paths.ROOT).as_posix(): path for path in needed(need, paths.REFERENCE)}
     junk = re.compile(r"(^|/)(\.|__pycache__)")
     found = {name: path for name, path in found.items() if not junk.search(name) and not path.is_dir()}
     if missing := [path for path in found.values() if not path.is_file()]:
-        raise UserError(f"{paths.display(missing[0])} is missing: run the notebook that makes it, or get a whole copy.")
+        raise UserError(f"{paths.display(missing[0])} is missing: get a complete copy of the project.")
     return found
 
 
@@ -150,10 +142,7 @@ def main(argv: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.handout", description=__doc__.split("\n")[0])
     parser.add_argument("--nbgrader", action="store_true", help="pack a source folder for nbgrader, with solutions")
-    parser.add_argument("--models", metavar="RUN", help="add what this run saved, so that each notebook runs alone")
     args = parser.parse_args(argv)
-    with checking():
-        parameters.check({"RUN": args.models or "latest"}, "--models")
     texts = books(args.nbgrader)
     if args.nbgrader:
         top, place = "digits-nbgrader", "source/digits"
@@ -161,7 +150,7 @@ def main(argv: list[str] | None = None) -> None:
         contents = {"nbgrader_config.py": NBGRADER.encode(), f"{place}/glossary.md": glossary}
     else:
         top, place = "digits-handout", "notebooks"
-        contents = {name: path.read_bytes() for name, path in files(args.models).items()}
+        contents = {name: path.read_bytes() for name, path in files().items()}
         contents["README.md"] = README.read_bytes()
     contents |= {f"{place}/{name}": text.encode() for name, text in texts.items()}
     target = paths.outputs() / "handout" / f"{top}.zip"

@@ -8,7 +8,6 @@ import argparse
 import hashlib
 import json
 import re
-import shutil
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -22,9 +21,10 @@ from helpers.files import atomic, read_json
 from helpers.notebook.run import UNTRUE
 from helpers.series import runner
 from tools.address import TEMPLATES, write_block, write_notebook
+from tools.portable import portable
 
 FOLDED = ("bootstrap", "book-keeping", "nbval-check-output", "solution")
-KEPT_CELL_METADATA = ("tags", "slideshow", "jupyter")
+KEPT_CELL_METADATA = ("tags", "slideshow", "jupyter", "cellView")
 PICTURE = "figures/06_answers.png"  # the one that opens the README
 MADE = ("digits", "accuracy", "robustness", "custom_images", "lines", "speed", "manifest")  # in outputs/reference/
 
@@ -115,12 +115,18 @@ def take_outputs(source: Path, executed: Path) -> nbformat.NotebookNode:
     return nb
 
 
-def keep_results(folder: Path) -> None:
-    """Copies a run's metrics, manifest and title picture to outputs/reference/, from which the README is filled."""
-    kept = {file: file.relative_to(folder) for file in [*(folder / "metrics").glob("*.json"), folder / "manifest.json"]}
+def keep_results(folder: Path, needs: set[str]) -> None:
+    """Copies to outputs/reference/ a run's metrics, manifest and title picture, from which the README is filled.
+
+    So are the files `needs` that notebooks need of earlier ones, from which each runs alone; Colab's Keras is older.
+    """
+    own = [folder / need for need in needs if not need.startswith(("data/", "outputs/"))]
+    files = [*(folder / "metrics").glob("*.json"), folder / "manifest.json", *own]
+    kept = {file: file.relative_to(folder) for file in files}
     for file, name in (kept | {folder / PICTURE: "results.png"}).items():
         with atomic(paths.REFERENCE / name) as partial:
-            shutil.copyfile(file, partial)
+            content = file.read_bytes()
+            partial.write_bytes(portable(content) if file.suffix == ".keras" else content)
 
 
 def write_results() -> None:
@@ -162,7 +168,7 @@ def main(argv: list[str] | None = None) -> int | None:
     folder = paths.outputs() / args.run
     for name, notebook in found.items():
         write_notebook(take_outputs(notebook.path, folder / "executed" / f"{name}.ipynb"), notebook.path)
-    keep_results(folder)
+    keep_results(folder, {need for notebook in found.values() for need in notebook.needs})
     write_results()
 
 

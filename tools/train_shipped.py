@@ -27,6 +27,7 @@ from helpers.notebook.run import environment
 from helpers.training import recipes
 from tools.fit_gate import make_gate
 from tools.fit_line_weights import make_line_weights
+from tools.portable import portable
 from tools.trainings import add_training_options, at_least_1, network_file, over_seeds, packed, train_all, write_bytes
 
 TARGET = paths.REFERENCE
@@ -104,10 +105,11 @@ def export(source: Path) -> Path:
     """Makes NETWORK of a trained network, in a folder beside it that is returned, unless they are there."""
     folder = source.with_suffix("")
     kept, lite = (folder / name for name in NETWORK)
-    if not kept.exists() or sha256(kept) != sha256(source):
+    content = portable(source.read_bytes())
+    if not kept.exists() or kept.read_bytes() != content:
         with atomic(lite) as partial:
             pool.fresh(convert, source, partial)  # in a process that converts but once: equal bytes, so equal hashes
-        copy(source, kept)
+        write_bytes(kept, content)
     return folder
 
 

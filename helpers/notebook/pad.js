@@ -33,6 +33,7 @@ const TEMPLATE = `
     </div>
     <ol class="digit-pad-bars" start="0" role="list" aria-label="Probability of each digit"></ol>
   </div>
+  <ol class="digit-pad-uploads" role="list" aria-label="Uploaded pictures" hidden></ol>
   <p class="digit-pad-live" role="status" aria-live="polite"></p>`;
 const BAR = `<span class="digit-pad-class"></span><span class="digit-pad-track" aria-hidden="true"><span></span></span>
   <span class="digit-pad-percent"></span>`;
@@ -42,6 +43,8 @@ class Sketch {
   strokes = []; // of points [x, y]
   drawing = false; // whether the pen is down
   answer = null; // the latest one
+  picture = null; // the uploaded one that lies on the paper
+  uploads = []; // the answers to uploaded pictures
   late = false; // whether Python keeps us waiting
   views = new Set(); // each with paint(), the strokes, and show(), the answer
   #model;
@@ -64,6 +67,7 @@ class Sketch {
 
   begin(point) {
     this.drawing = true;
+    this.picture = null;
     this.strokes.push([point]);
     this.#changed();
   }
@@ -87,13 +91,24 @@ class Sketch {
   clear() {
     this.drawing = false;
     this.strokes = [];
+    this.uploads = [];
     this.#changed();
   }
 
   #changed() {
-    this.#stale = true;
+    if (this.strokes.length) this.#stale = true;
+    else this.#forget();
     for (const view of this.views) view.paint();
-    this.#send();
+    if (this.#stale) this.#send();
+    else this.#show();
+  }
+
+  /** Nothing is on the paper: no answer is wanted, nor one that may be under way. */
+  #forget() {
+    this.#number++;
+    this.#stale = this.#waiting = this.late = false;
+    this.answer = this.picture = null;
+    clearTimeout(this.#timer);
   }
 
   #show() {
@@ -119,6 +134,15 @@ class Sketch {
     }
   }
 
+  /** Puts a picture on the paper, as soon as the browser has decoded it. */
+  #lay(source) {
+    const picture = (this.picture = new Image());
+    picture.onload = () => {
+      for (const view of this.views) view.paint();
+    };
+    picture.src = source;
+  }
+
   #giveUp() {
     this.#waiting = false; // the next stroke tries again
     this.late = true;
@@ -127,10 +151,11 @@ class Sketch {
 
   #receive(answer) {
     if (answer.name) {
-      this.#number++; // an answer to the drawing that may still be under way is no longer wanted
-      this.#stale = false;
       this.drawing = false;
       this.strokes = [];
+      this.#forget();
+      this.uploads.push(answer);
+      if (answer.picture) this.#lay(`data:image/jpeg;base64,${answer.picture}`);
       for (const view of this.views) view.paint();
     } else if (answer.number !== this.#number) {
       return;
@@ -168,20 +193,29 @@ function toPNG(strokes) {
 }
 
 function percent(p) {
-  return p > 0.99 ? "> 99 %" : `${Math.round(100 * p)} %`; // nothing is 100 % sure
+  return p > 0.999 ? "> 99.9 %" : `${(100 * p).toFixed(1)} %`; // nothing is 100 % sure
 }
 
 /** What the pad says: its state, the digit or a sign, a headline and a sentence. */
-function describe(sketch) {
-  const { answer, late, strokes } = sketch;
+function describe({ answer, late }) {
   if (late) return ["late", "–", "No answer yet", "Python is busy or has stopped: run the cell again if it stays so."];
   if (!answer) return ["empty", "?", "Draw one digit", "0 to 9, as large as you like."];
-  const { name, status, reason, text, confidence } = answer;
+  const { name, status, headline, reason, text, confidence } = answer;
   if (status === "ok") return ["ok", text, `${percent(confidence)} sure`, name];
-  const why = strokes.length || name ? reason : "The paper is blank.";
-  const sentence = name ? `${name}: ${why}` : why.charAt(0).toUpperCase() + why.slice(1);
-  if (status === "error") return ["error", "!", "Could not be read", sentence];
-  return ["rejected", "–", reason.startsWith("several") ? "Not one digit" : "Not a digit", sentence];
+  return [status, status === "error" ? "!" : "–", headline, name ? `${name}: ${reason}` : reason];
+}
+
+/** An answer in the list of uploaded pictures. */
+function item(answer) {
+  const [state, digit, headline, reason] = describe({ answer });
+  const entry = document.createElement("li");
+  entry.innerHTML = `<span><img alt=""></span><strong></strong><span></span>`;
+  const image = entry.querySelector("img");
+  if (answer.picture) image.src = `data:image/jpeg;base64,${answer.picture}`;
+  else image.remove();
+  entry.children[1].textContent = state === "ok" ? `${digit} · ${headline}` : headline;
+  entry.children[2].textContent = reason;
+  return entry;
 }
 
 /** Fills the side of the answer. */
@@ -202,7 +236,11 @@ function show(root, sketch) {
     bar.querySelector(".digit-pad-track span").style.width = `${100 * p}%`;
     bar.querySelector(".digit-pad-percent").textContent = percent(p);
   });
-  if (state === "empty" || !(sketch.settled || state === "late")) return; // not a word before the end of a stroke
+  const list = find("uploads");
+  if (list.childElementCount !== sketch.uploads.length) list.replaceChildren(...sketch.uploads.map(item));
+  list.hidden = sketch.uploads.length < 2; // the answer above is that of the last one
+  if (!(sketch.settled || state === "late")) return; // not a word before the end of a stroke
+  if (state === "empty" && !find("live").textContent) return; // nor when the pad appears
   find("live").textContent = state === "ok" ? `${digit}, ${headline}. ${reason}` : `${headline}. ${reason}`;
 }
 
@@ -323,6 +361,7 @@ function render(el, sketch) {
     paint() {
       const { color, accentColor } = getComputedStyle(canvas);
       context.clearRect(0, 0, SIDE, SIDE);
+      if (sketch.picture) paintPicture(context, sketch.picture);
       context.strokeStyle = color;
       paint(context, sketch.strokes);
       if (cursor.shown) paintCursor(context, cursor, sketch.drawing, accentColor);
@@ -355,6 +394,15 @@ function render(el, sketch) {
     unwatch();
     stopKeys();
   };
+}
+
+/** The uploaded picture, as large as the paper is; nothing before the browser has decoded it. */
+function paintPicture(context, picture) {
+  const { width, height } = picture;
+  if (!width) return;
+  const scale = SIDE / Math.max(width, height);
+  const place = [(SIDE - scale * width) / 2, (SIDE - scale * height) / 2, scale * width, scale * height];
+  context.drawImage(picture, ...place);
 }
 
 /** A ring where the next stroke begins; full while the pen is down. */

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from helpers.predict.predictor import Predictor, Reading
 
 MAX_DRAWING = 1_000_000  # characters of base64; a drawing of the pad has some thousand
+SHOWN = 280  # longest side in pixels at which an uploaded picture is sent back: that of the paper
 
 
 def drawing_pad(predictor: "Predictor") -> "DrawingPad | None":
@@ -46,8 +47,8 @@ class DrawingPad(anywidget.AnyWidget):
     """A pad to draw a digit on with mouse, finger, pen or keyboard, and what the predictor makes of it.
 
     The pad shows the answer with its confidence, or why there is none, the ten probabilities and the 28×28 pixels that
-    went into the network; while drawing, too. What is uploaded with `button` is read and shown in the same way. In
-    Colab anywidget itself switches on what foreign widgets need.
+    went into the network; while drawing, too. A picture that is uploaded with `button` appears on the paper; the answers
+    of several stand in a list below. In Colab anywidget itself switches on what foreign widgets need.
     """
 
     _esm = Path(__file__).with_name("pad.js")
@@ -76,10 +77,10 @@ class DrawingPad(anywidget.AnyWidget):
                 answer = self._read(base64.b64decode(self.drawing, validate=True))
             except (binascii.Error, ValueError):
                 answer = _failure("The drawing did not arrive whole: draw on, or clear the pad.")
-        self.answer = {"number": self.number, "name": ""} | answer
+        self.answer = {"number": self.number, "name": ""} | answer | {"picture": ""}  # that the browser has
 
     def _read_uploads(self, change: object) -> None:
-        """Shows the answer for each file that was uploaded; the last one stays."""
+        """Sends the answer for each file that was uploaded; the browser lists them."""
         for name, content in uploaded_files(self.button):
             self.answer = {"number": -1, "name": name} | self._read(content)
 
@@ -110,21 +111,44 @@ def uploaded_files(widget: FileUpload | DrawingPad | None) -> list[tuple[str, by
 def _answer(reading: "Reading") -> dict:
     """A reading as the browser gets it: plain values, of which the picture is a PNG as base64 text."""
     known = reading.probabilities is not None and np.isfinite(reading.probabilities).all()  # JSON has no NaN
+    pictures = list(reading.steps.values())
+    headline, reason = _in_words(reading)
     return {
         "status": reading.status,
         "text": reading.text,
         "confidence": reading.confidence,
-        "reason": reading.reason,
+        "headline": headline,
+        "reason": reason,
         "probabilities": [round(float(p), 4) for p in reading.probabilities] if known else [],
-        "seen": _png(list(reading.steps.values())[-1]) if known and reading.steps else "",
+        "seen": _encode(pictures[-1], ".png") if known and pictures else "",
+        "picture": _encode(_small(pictures[0]), ".jpg") if pictures else "",
     }
+
+
+def _in_words(reading: "Reading") -> tuple[str, str]:
+    """Headline and sentence of an answer that is no digit; the reading's own reason is for programs and their logs."""
+    if reading.status != "rejected":
+        return "Could not be read" * (reading.status == "error"), reading.reason
+    if reading.reason.startswith("several"):
+        return "Several digits", "The pad reads one at a time."
+    if reading.probabilities is not None:
+        return "Not a digit", "It looks like none of the ten."
+    return "Nothing to read", reading.reason
 
 
 def _failure(reason: str) -> dict:
     """An answer for a picture that could not be read."""
-    return {"status": "error", "text": "", "confidence": None, "reason": reason, "probabilities": [], "seen": ""}
+    empty = {"status": "error", "text": "", "confidence": None, "probabilities": [], "seen": "", "picture": ""}
+    return empty | {"headline": "Could not be read", "reason": reason}
 
 
-def _png(picture: np.ndarray) -> str:
-    """A grey picture uint8 as the base64 text of a PNG file."""
-    return base64.b64encode(cv2.imencode(".png", picture)[1].tobytes()).decode("ascii")
+def _small(picture: np.ndarray) -> np.ndarray:
+    """A picture uint8, grey or RGB, with its longest side SHOWN at most, as OpenCV writes it: grey or BGR."""
+    scale = min(1, SHOWN / max(picture.shape[:2]))
+    small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else picture
+    return small[..., ::-1] if small.ndim == 3 else small
+
+
+def _encode(picture: np.ndarray, kind: str) -> str:
+    """A picture uint8 as the base64 text of a file of that kind."""
+    return base64.b64encode(cv2.imencode(kind, picture)[1].tobytes()).decode("ascii")

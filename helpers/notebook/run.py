@@ -17,6 +17,7 @@ from pathlib import Path
 from helpers import paths
 from helpers.errors import UserError
 from helpers.files import atomic, digests, read_json, write_json
+from helpers.notebook import parameters as rules
 
 PACKAGES = (
     "tensorflow",
@@ -44,6 +45,15 @@ def declared(goals: str, word: str) -> list[str]:
     return re.findall(r"`([^`]+)`", match[1]) if match else []
 
 
+def find(file: str, folder: Path, usual: bool) -> Path:
+    """Where a run's file is read: in its folder, or where that has none in outputs/reference/, which the default run left.
+
+    `usual` says whether the run has the default data set: a network of other images would be no stand-in.
+    """
+    own, kept = folder / file, paths.REFERENCE / file
+    return kept if usual and not own.exists() and kept.exists() else own
+
+
 class Run:
     """One notebook's view of a run folder.
 
@@ -61,6 +71,7 @@ class Run:
         self.name = name
         self.parameters = parameters or {}
         self.folder = paths.outputs() / name
+        self._borrowed: list[str] = []  # what `need` took from outputs/reference/
         self._started = time.monotonic()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -91,16 +102,22 @@ class Run:
     def need(self, file: str) -> Path:
         """Returns the full path of a file that an earlier notebook made.
 
+        Where this run has none, the default run's in outputs/reference/ is used, which is printed and recorded.
+
         Raises:
-            UserError: it is missing; the sentence names the notebook that makes it.
+            UserError: it is missing there, too; the sentence names the notebook that makes it.
         """
-        path = self.folder / file
+        usual = rules.defaults(self.notebook).get("DATASET")
+        path = find(file, self.folder, self.parameters.get("DATASET", usual) == usual)
         if not path.exists():
             found = makers(file)
             first = f": run that first (python -m helpers.series {found[0]} --run {self.name})." if found else "."
             raise UserError(
                 f"{paths.display(path)} is missing; {' or '.join(found) or 'no notebook of the series'} makes it{first}"
             )
+        if not path.is_relative_to(self.folder) and file not in self._borrowed:
+            self._borrowed.append(file)
+            print(f"{file} of the default run is used, from outputs/reference/: this run has none yet.")
         return path
 
     def save_model(self, model, file: str) -> Path:
@@ -165,7 +182,7 @@ class Run:
             "dataset_sha256": digests.get(self.parameters.get("DATASET")),
             "seconds": round(time.monotonic() - self._started, 1),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        }
+        } | ({"from_reference": self._borrowed} if self._borrowed else {})
         notebooks = dict(sorted((self._recorded() | {self.notebook: entry}).items()))
         self.save_json("manifest.json", {"run": self.name, **environment(), "notebooks": notebooks})
         print(f"Wrote metrics/{self.notebook}.json with {len(metrics)} metrics.")

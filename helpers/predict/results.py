@@ -125,9 +125,14 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "�" for c in text)
 
 
+def percent(p: float) -> str:
+    """A confidence 0..1 for people, as pad.js writes it too; nothing is 100 % sure."""
+    return "> 99.9 %" if p > 0.999 else f"{100 * p:.1f} %"
+
+
 def to_line(record: Record, width: int) -> str:
     """A record as aligned text; `width` is that of the file names."""
-    confidence = "" if record["confidence"] is None else f"{record['confidence']:.1%}"
+    confidence = "" if record["confidence"] is None else percent(record["confidence"])
     start = f"{printable(record['file']):<{width}}  {record['status']:<8}  {record['text']:<4}  {confidence:>10}"
     return f"{start}  {record['seconds']:>7.3f}  {record['reason']}".rstrip()
 

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from helpers import paths
+from helpers.notebook.run import find
 
 PACKAGES = ("helpers", "tools")
 
@@ -33,12 +34,12 @@ def closure(sources: list[str]) -> set[Path]:
     return found
 
 
-def needed(need: str, run: Path) -> list[Path]:
-    """The files behind an entry of Needs: of the project for data/ and outputs/, else of the run folder.
+def needed(need: str, run: Path, usual: bool = False) -> list[Path]:
+    """The files behind an entry of Needs: of the project for data/ and outputs/, else of the run, where `find` finds it.
 
     An entry that ends in a slash is a folder with all that it holds. A file is listed whether it exists or not.
     """
-    path = paths.ROOT / need if need.startswith(("data/", "outputs/")) else run / need
+    path = paths.ROOT / need if need.startswith(("data/", "outputs/")) else find(need, run, usual)
     return sorted(file for file in path.rglob("*") if file.is_file()) if need.endswith("/") else [path]
 
 

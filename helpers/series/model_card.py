@@ -46,6 +46,7 @@ def text_of(folder: Path) -> str:
         training=training, evaluation=evaluation, pictures=pictures, robustness=robustness,
         recalls=_matching(r"class_(\d+)_recall", evaluation),
         digests=sorted({entry["dataset_sha256"][:16] + "…" for entry in ran.values() if entry.get("dataset_sha256")}),
+        borrowed=sorted({file for entry in ran.values() for file in entry.get("from_reference", ())}),
         corrupted={name.replace("_", " "): corrupted[name] for name in sorted(corrupted, key=corrupted.get)},
     )  # fmt: skip
 

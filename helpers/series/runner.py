@@ -91,11 +91,16 @@ class Notebook:
             digest.update(file.read_bytes())
         return digest.hexdigest()
 
+    def inputs(self, folder: Path, values: dict[str, object]) -> dict[str, list[Path]]:
+        """Each entry of Needs with the files behind it, wherever the notebook would read them now."""
+        default = self.defaults.get("DATASET")
+        return {need: needed(need, folder, values.get("DATASET", default) == default) for need in self.needs}
+
     def state(self, folder: Path, values: dict[str, object]) -> dict:
         """What decides whether it is up to date. What it made counts too: altered by hand, it is made again."""
         own = {name: values.get(name, default) for name, default in self.defaults.items()}
         named = [data.find(own[name]) for name in FILES if own.get(name)]
-        read = [*filter(None, named), *(file for need in self.needs for file in needed(need, folder))]
+        read = [*filter(None, named), *(file for files in self.inputs(folder, values).values() for file in files)]
         made = [folder / file for file in (*self.makes, f"executed/{self.name}.ipynb", f"html/{self.name}.html")]
         return {
             "code": self.code(),
@@ -187,12 +192,11 @@ def _check_together(notebook: Notebook, values: dict[str, object]) -> None:
         )
 
 
-def missing_inputs(chosen: list[Notebook], series: dict[str, Notebook], run: str) -> None:
+def missing_inputs(chosen: list[Notebook], series: dict[str, Notebook], run: str, values: dict[str, object]) -> None:
     """Raises UserError if a chosen notebook needs a file that neither exists nor is made by a chosen one before it."""
     made = set()
     for notebook in chosen:
-        for file in notebook.needs:
-            there = needed(file, paths.outputs() / run)
+        for file, there in notebook.inputs(paths.outputs() / run, values).items():
             if file in made or (there and all(path.exists() for path in there)):
                 continue
             if file.startswith(("data/", "outputs/")):
@@ -379,7 +383,7 @@ def main(argv: list[str] | None = None) -> None:
         for run, pairs in grid.items():
             parameters.check({"RUN": run}, "--grid" if args.grid else "--run")
             members[run] = read_parameters(args.params, [*args.p, *pairs], chosen, series)
-            missing_inputs(chosen, series, run)
+            missing_inputs(chosen, series, run, members[run])
     try:
         if not args.grid:
             [(run, values)] = members.items()

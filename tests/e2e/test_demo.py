@@ -116,7 +116,7 @@ def predictor():
 
 def expect_digit(page, digit):
     """The page shows a digit, and says so to those who cannot see it."""
-    expect(page.locator("#live")).to_have_text(re.compile(rf"^{digit}, (Only )?(> )?\d+ % sure"))
+    expect(page.locator("#live")).to_have_text(re.compile(rf"^{digit}, (Only )?(> 99\.9|\d+\.\d) % sure"))
     expect(page.locator("#digit")).to_have_text(digit)
 
 

@@ -141,7 +141,8 @@ def pad(page):
     pad = page.locator(".digit-pad")
     pad.scroll_into_view_if_needed()
     pad.get_by_role("button", name="Clear").click()
-    expect(pad.get_by_role("status")).to_have_text(re.compile("^Not a digit"))
+    expect(pad).to_have_attribute("data-state", "empty")
+    expect(pad.locator(".digit-pad-headline")).to_have_text("Draw one digit")
     return pad
 
 
@@ -152,7 +153,7 @@ def draw(pad, strokes, lift=True):
 
 def expect_answer(pad, digit):
     """The pad shows a digit, and says so to those who cannot see it."""
-    expect(pad.get_by_role("status")).to_have_text(re.compile(rf"^{digit}, (> )?\d+ % sure"))
+    expect(pad.get_by_role("status")).to_have_text(re.compile(rf"^{digit}, (> 99\.9|\d+\.\d) % sure"))
     expect(pad).to_have_attribute("data-state", "ok")
     expect(pad.locator(".digit-pad-digit")).to_have_text(digit)
 
@@ -160,7 +161,7 @@ def expect_answer(pad, digit):
 def percents(pad):
     """What stands beside the ten bars."""
     texts = pad.locator(".digit-pad-percent").all_inner_texts()
-    return [int(re.sub(r"\D", "", text)) for text in texts]
+    return [float(re.sub(r"[^\d.]", "", text)) for text in texts]
 
 
 # --- what the pad must do
@@ -240,14 +241,31 @@ def test_undo_and_clear(pad):
     expect(pad.locator(".digit-pad-digit")).not_to_have_text("1")
 
 
-def test_a_blank_pad_is_not_a_digit(pad, shots):
+def test_a_cleared_pad_asks_for_a_digit(pad, shots):
     draw(pad, DIGITS["1"])
     expect_answer(pad, "1")
     pad.page.keyboard.press("Delete")
-    expect(pad.get_by_role("status")).to_have_text("Not a digit. The paper is blank.")
-    expect(pad).to_have_attribute("data-state", "rejected")
+    expect(pad.get_by_role("status")).to_have_text("Draw one digit. 0 to 9, as large as you like.")
+    expect(pad).to_have_attribute("data-state", "empty")
     assert percents(pad) == [0] * 10
     pad.screenshot(path=shots / "blank.png")
+    draw(pad, DIGITS["7"])
+    expect_answer(pad, "7")
+
+
+@pytest.mark.parametrize(
+    ("strokes", "headline", "sentence"),
+    [
+        ([[(0.15 + 0.7 * (i % 2), 0.15 + 0.07 * i) for i in range(11)]], "Not a digit", "It looks like none of the ten."),
+        ([[(0.18, 0.29), (0.18, 0.71)], [(0.54, 0.29), (0.75, 0.29), (0.62, 0.71)]], "Several digits", "The pad reads one at a time."),
+    ],
+    ids=["not a digit", "two digits"],
+)  # fmt: skip
+def test_a_refusal_is_told_once_and_in_words(pad, shots, strokes, headline, sentence):
+    draw(pad, strokes)
+    expect(pad.get_by_role("status")).to_have_text(f"{headline}. {sentence}")
+    expect(pad).to_have_attribute("data-state", "rejected")
+    pad.screenshot(path=shots / f"{headline}.png")
 
 
 def test_the_keyboard_draws(pad, shots):
@@ -267,7 +285,7 @@ def test_the_keyboard_draws(pad, shots):
     for key in ("d", "d", "x", "a", "Escape"):  # to the notebook these would delete and insert cells
         keyboard.press(key)
     keyboard.press("Control+z")
-    expect(pad.get_by_role("status")).to_have_text(re.compile("^Not a digit"))
+    expect(pad.get_by_role("status")).to_have_text(re.compile("^Draw one digit"))
     assert pad.page.evaluate(cells) == before
     expect(pad.locator("canvas")).to_be_focused()
 
@@ -289,13 +307,32 @@ def test_every_control_has_a_name_and_a_role(pad):
                                           ".textContent").startswith("Draw with mouse")  # fmt: skip
 
 
-def test_an_uploaded_picture_is_read_on_the_pad(page, pad, shots):
-    sample = sorted((paths.DATA / "samples").glob("*.jpg"))[0]
-    with page.expect_file_chooser() as chooser:
-        page.locator(".widget-upload").click()
-    chooser.value.set_files(sample)
-    expect(pad.get_by_role("status")).to_have_text(re.compile(re.escape(sample.name)))
+def test_uploaded_pictures_are_shown_and_every_answer_stays(page, pad, shots, tmp_path):
+    def upload(*files):
+        with page.expect_file_chooser() as chooser:
+            page.locator(".widget-upload").click()
+        chooser.value.set_files(files)
+        expect(pad.get_by_role("status")).to_have_text(re.compile(re.escape(files[-1].name)))
+
+    (broken := tmp_path / "broken.jpg").write_bytes(b"no picture")
+    samples = sorted((paths.DATA / "samples").glob("*.jpg"))[:3]
+    blank = pad.locator("canvas").evaluate("canvas => canvas.toDataURL()")
+    upload(samples[0])
+    page.wait_for_function("blank => document.querySelector('.digit-pad canvas').toDataURL() !== blank", arg=blank)
+    assert pad.locator(".digit-pad-uploads").is_hidden()
     pad.screenshot(path=shots / "uploaded.png")
+    upload(samples[1], broken, samples[2])
+    entries = pad.locator(".digit-pad-uploads li")
+    expect(entries).to_have_count(4)
+    texts = entries.all_inner_texts()
+    assert all(file.name in text for file, text in zip([*samples[:2], broken, samples[2]], texts, strict=True))
+    assert "Could not be read" in texts[2] and entries.locator("img").count() == 3
+    pad.screenshot(path=shots / "uploads.png")
+    draw(pad, DIGITS["1"])  # the paper is free again, the answers stay
+    expect_answer(pad, "1")
+    expect(entries).to_have_count(4)
+    pad.get_by_role("button", name="Clear").click()
+    expect(entries).to_have_count(0)
 
 
 def test_dark_and_contrast_themes_and_narrow_screens(page, pad, shots):

@@ -123,7 +123,7 @@ def addressed(book: Book) -> nbformat.NotebookNode:
 
 @rule
 def badges(book: Book) -> Iterator[str]:
-    """Colab and slides, each leading to this very file, where the project has an address; else none."""
+    """Colab, Kaggle and slides, each leading to this very file, where the project has an address; else none."""
     if book.cells[0].source != addressed(book).cells[0].source:
         yield "the first cell's badges are not those of the address in pyproject.toml: run make address"
 
@@ -231,9 +231,7 @@ def short_cells(book: Book) -> Iterator[str]:
     for cell in book.code:
         if lines(cell.source) > MAX_LINES:
             yield f"a cell has {lines(cell.source)} lines, more than {MAX_LINES}: {cell.source[:40]!r}"
-        if long := [
-            line for line in cell.source.split("\n") if len(line) > MAX_WIDTH and "bootstrap" not in tags(cell)
-        ]:
+        if long := [line for line in cell.source.split("\n") if len(line) > MAX_WIDTH]:
             yield f"a line of code has {len(long[0])} characters, more than {MAX_WIDTH}: {long[0][:40]!r}"
     counts = [lines(cell.source) for cell in book.body]
     median = statistics.median(counts or [0])

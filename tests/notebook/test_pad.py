@@ -16,7 +16,7 @@ from nbconvert.preprocessors import ExecutePreprocessor
 from helpers import images, paths
 from helpers.errors import NoDigit, UserError
 from helpers.notebook import pad
-from helpers.predict.predictor import Reading
+from helpers.predict.predictor import Predictor, Reading
 
 
 class StandIn:
@@ -126,6 +126,32 @@ def test_a_rejected_drawing_keeps_its_probabilities():
     assert answer["probabilities"] == [0.1] * 10 and answer["seen"] and answer["text"] == ""
 
 
+@pytest.mark.parametrize(
+    ("status", "reason", "known", "expected"),
+    [
+        ("rejected", "not a digit (gate 0.0014, a digit has at least 0.057)", True, ("Not a digit", "It looks like none of the ten.")),
+        ("rejected", "several digits (2): read them with --line", True, ("Several digits", "The pad reads one at a time.")),
+        ("rejected", "No ink was found: the picture is blank.", False, ("Nothing to read", "No ink was found: the picture is blank.")),
+        ("error", "a.jpg is damaged.", False, ("Could not be read", "a.jpg is damaged.")),
+    ],
+)  # fmt: skip
+def test_a_refusal_is_told_in_words(status, reason, known, expected):
+    reading = Reading(status, reason=reason, probabilities=np.full(10, 0.1) if known else None)
+    answer = send(pad.DrawingPad(Fixed(reading)), encode(SEVEN))
+    assert (answer["headline"], answer["reason"]) == expected
+
+
+def test_the_predictors_own_refusals_are_known():
+    """Its reasons are told apart by how they begin."""
+    predictor = Predictor()
+    two = sheet(((50, 80), (50, 200)), ((150, 80), (210, 80)), ((210, 80), (175, 200)))
+    zigzag = [(40 + 200 * (i % 2), 40 + 20 * i) for i in range(11)]
+    for picture, headline in (
+        (two, "Several digits"), (sheet(*zip(zigzag, zigzag[1:], strict=False)), "Not a digit"), (sheet(), "Nothing to read")
+    ):  # fmt: skip
+        assert send(pad.DrawingPad(predictor), encode(picture))["headline"] == headline
+
+
 def test_probabilities_that_are_none_do_not_reach_the_browser():
     reading = Reading("rejected", reason="not a digit", probabilities=np.full(10, np.nan))
     assert send(pad.DrawingPad(Fixed(reading)), encode(SEVEN))["probabilities"] == []  # JSON has no NaN
@@ -219,6 +245,21 @@ def test_an_uploaded_picture_is_shown_on_the_pad(monkeypatch, version):
     widget.button = SimpleNamespace(value={"seven.png": seven} if version == 7 else (eight,))
     widget._read_uploads(None)
     assert (widget.answer["name"], widget.answer["text"], widget.answer["number"]) == ("seven.png", "7", -1)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "shown"), [(280, 280, (280, 280)), (100, 50, (100, 50)), (1200, 600, (280, 140))]
+)
+def test_an_uploaded_picture_comes_back_small(height, width, shown):
+    picture = np.full((height, width, 3), 255, np.uint8)
+    picture[:, : width // 2] = (0, 0, 255)  # red as OpenCV writes it
+    reading = Reading("rejected", reason="blank", steps={"picture": picture[..., ::-1]})
+    widget = pad.DrawingPad(Fixed(reading))
+    widget.button = SimpleNamespace(value=({"name": "a.png", "content": b"x"},))
+    widget._read_uploads(None)
+    back = cv2.imdecode(np.frombuffer(base64.b64decode(widget.answer["picture"]), np.uint8), cv2.IMREAD_COLOR)
+    assert back.shape[:2] == shown and abs(back[5, 5].astype(int) - (0, 0, 255)).max() < 30
+    assert send(widget, encode(SEVEN))["picture"] == ""  # of a drawing the browser needs none
 
 
 def test_the_button_of_this_version_reaches_the_pad():

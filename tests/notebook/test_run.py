@@ -119,7 +119,32 @@ def test_need_returns_what_is_there(run):
     assert run.need("models/baseline.keras") == path
 
 
-def test_need_names_the_file_and_its_maker(run):
+BORROWED = "models/baseline.keras of the default run is used, from outputs/reference/: this run has none yet.\n"
+
+
+def test_need_takes_the_default_runs_file_where_the_run_has_none(run, capsys):
+    for _ in range(2):
+        assert run.need("models/baseline.keras") == paths.REFERENCE / "models" / "baseline.keras"
+    assert capsys.readouterr().out == BORROWED  # once
+    run.finish()
+    assert run.load_json("manifest.json")["notebooks"][run.notebook]["from_reference"] == ["models/baseline.keras"]
+
+
+def test_the_runs_own_file_comes_first(run, capsys):
+    run.path("models/baseline.keras").write_bytes(b"x")
+    run.need("models/baseline.keras")
+    assert capsys.readouterr().out == ""
+    run.finish()
+    assert "from_reference" not in run.load_json("manifest.json")["notebooks"][run.notebook]
+
+
+def test_a_network_of_other_images_is_no_stand_in():
+    with pytest.raises(UserError, match="test/models/baseline.keras is missing"):
+        Run("04_tuning", "test", {"DATASET": "fashion_mnist"}).need("models/baseline.keras")
+
+
+def test_need_names_the_file_and_its_maker(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(paths, "REFERENCE", tmp_path / "none")
     with pytest.raises(UserError) as caught:
         run.need("models/baseline.keras")
     message = str(caught.value)

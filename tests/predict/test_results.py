@@ -16,7 +16,7 @@ from helpers.predict import batch
 from helpers.predict.__main__ import main
 from helpers.predict.batch import to_record
 from helpers.predict.predictor import Reading
-from helpers.predict.results import Results
+from helpers.predict.results import Results, percent
 
 
 def some_rows():
@@ -189,3 +189,11 @@ def test_a_full_disk_for_the_steps_keeps_the_rows(tmp_path, model, count):
     assert all(strip.name.endswith(".steps.png") and strip.stat().st_size for strip in steps.iterdir())
     assert subprocess.run(arguments, env=environment(), capture_output=True).returncode == 0
     assert len(rows_of(tmp_path / "r.csv")) == len(list(steps.iterdir())) == count
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [(0, "0.0 %"), (0.5432, "54.3 %"), (0.999, "99.9 %"), (0.9991, "> 99.9 %"), (0.9996, "> 99.9 %"), (1, "> 99.9 %")],
+)
+def test_people_never_read_100_percent(p, text):
+    assert percent(p) == text

@@ -94,8 +94,9 @@ def test_no_file_imports_relatively():
     assert [file for file, source in sources.items() if "\nfrom ." in source] == []
 
 
-def test_needed_files(files):
-    run = files / "outputs" / "mine"
+def test_needed_files(files, monkeypatch):
+    run, kept = files / "outputs" / "mine", files / "outputs" / "reference" / "models" / "a.keras"
+    monkeypatch.setattr(paths, "REFERENCE", files / "outputs" / "reference")
     assert needed("models/a.keras", run) == [run / "models" / "a.keras"]
     assert needed("outputs/reference/gate.npz", run) == [files / "outputs" / "reference" / "gate.npz"]
     assert needed("data/mnist.npz", run) == [files / "data" / "mnist.npz"]
@@ -104,6 +105,11 @@ def test_needed_files(files):
         (files / "data" / "samples" / name).parent.mkdir(parents=True, exist_ok=True)
         (files / "data" / "samples" / name).touch()
     assert needed("data/samples/", run) == [files / "data" / "samples" / name for name in ("a/c.png", "b.png")]
+    for file, usual, expected in ((kept, False, run / "models" / "a.keras"), (kept, True, kept),
+                                  (run / "models" / "a.keras", True, run / "models" / "a.keras")):  # fmt: skip
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+        assert needed("models/a.keras", run, usual) == [expected]
 
 
 # --- the real series, in a copy

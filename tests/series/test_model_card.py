@@ -45,6 +45,16 @@ def sections(text):
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
+def test_networks_of_the_default_run_are_named(run, capsys):
+    assert "default run" not in text_of(run)
+    other = Run("06_custom_image_prediction", "mine")
+    other.need("models/tuned.keras")
+    other.finish()
+    text = text_of(run)
+    assert "Taken from the default run, `outputs/reference/`, since this run had none" in text
+    assert "needed: `models/tuned.keras`.\n\n## Data" in text
+
+
 def test_every_section_says_what_was_measured(run):
     text = write(run).read_text(encoding="utf-8")
     found = sections(text)

@@ -114,6 +114,7 @@ def at(root, monkeypatch):
     monkeypatch.setattr(paths, "ROOT", root)
     monkeypatch.setattr(paths, "NOTEBOOKS", root / "notebooks")
     monkeypatch.setattr(paths, "DATA", root / "data")
+    monkeypatch.setattr(paths, "REFERENCE", root / "outputs" / "reference")
     monkeypatch.setattr(data, "MNIST", root / "data" / "mnist.npz")
     monkeypatch.setenv("PYTHONPATH", str(root))
     monkeypatch.delenv("OUTPUTS_DIR", raising=False)
@@ -170,6 +171,25 @@ def test_a_second_run_does_nothing_and_says_so(project, capfd):
     assert project.ran() == [] and err == ""
     assert out.count("up to date") == 3 and "test_accuracy 50.00 %" in out and "images 1,234" in out
     assert "outputs/latest/html/index.html" in out
+
+
+def test_a_notebook_alone_uses_what_is_kept_until_its_own_appears_or_that_changes(project):
+    kept, alone = project.root / "outputs" / "reference" / "second.json", ("--run", "alone")
+
+    def borrowed():
+        manifest = json.loads((project.root / "outputs" / "alone" / "manifest.json").read_text("utf-8"))
+        return manifest["notebooks"]["03_third"].get("from_reference")
+
+    write_json(kept, {"epochs": 7})
+    assert project.main("03", *alone, "-p", "DATASET", "fashion_mnist") == 2  # other images: no stand-in
+    for text, expected in (({"epochs": 7}, ["03_third"]), ({"epochs": 7}, []), ({"epochs": 8}, ["03_third"])):
+        write_json(kept, text)
+        assert project.main("03", *alone) == 0
+        assert project.ran("alone") == expected and borrowed() == ["second.json"]
+    assert project.main("01", "02", *alone) == 0 and project.ran("alone") == ALL[:2]
+    assert project.main("03", *alone) == 0 and project.ran("alone") == ["03_third"] and borrowed() is None
+    write_json(kept, {"epochs": 9})
+    assert project.main(*alone) == 0 and project.ran("alone") == []
 
 
 def test_notebooks_run_in_order_and_quietly_into_a_new_folder(project, capfd):

@@ -1,6 +1,7 @@
 """tools.address: badges and bootstrap follow pyproject.toml, and nothing else in a notebook or the README changes."""
 
 import shutil
+import subprocess
 
 import nbformat
 import pytest
@@ -11,6 +12,7 @@ from helpers.series.runner import Notebook
 from tools import address, render
 
 HOME = "https://github.com/some-body/some.thing"
+COMMIT = "0123456789" * 4
 
 
 @pytest.fixture
@@ -24,8 +26,10 @@ def copied(tmp_path, monkeypatch):
     monkeypatch.setattr(address, "README", tmp_path / "README.md")
 
     def write(repository):
-        about = {"name": "handwritten-digits", "version": "1.2.3", "repository": repository}
+        about = {"name": "handwritten-digits", "version": "1.2.3", "repository": repository, "commit": None}
         monkeypatch.setattr(address, "project", lambda: about)
+        monkeypatch.setattr(address, "pin", lambda commit: COMMIT)
+        monkeypatch.setattr(address, "write_commit", lambda commit: None)
         assert address.main() == 0
         return tmp_path
 
@@ -42,15 +46,20 @@ def test_with_an_address(copied):
         nb = nbformat.read(file, as_version=4)
         title, badges, result = nb.cells[0].source.split("\n\n")
         assert title.startswith("# 0") and result.startswith("**Result:**")
-        place = f"github/some-body/some.thing/blob/main/notebooks/{file.name}"
-        assert f"(https://colab.research.google.com/{place}) [![Slides]" in badges
+        place = f"github/some-body/some.thing/blob/v1.2.3/notebooks/{file.name}"
+        assert f"(https://colab.research.google.com/{place}) [![Open in Kaggle]" in badges
+        assert f"(https://kaggle.com/kernels/welcome?src={HOME}/blob/v1.2.3/notebooks/{file.name}) [![Slides]" in badges
         assert badges.endswith(f"(https://nbviewer.org/format/slides/{place})")
-        assert f'"--branch", "v1.2.3", "{HOME}"' in nb.cells[2].source
+        assert f'address = "{HOME}"' in nb.cells[2].source
+        assert f'commit = "{COMMIT}"  # tag v1.2.3' in nb.cells[2].source
         compile(nb.cells[2].source, file.name, "exec")
+        lines = nb.cells[2].source.splitlines()
+        assert sum(map(bool, lines)) <= 25 and max(map(len, lines)) <= 100
+        assert lines[0].startswith("# @title ") and nb.cells[2].metadata["cellView"] == "form"  # Colab folds it
     readme = (root / "README.md").read_text(encoding="utf-8")
     assert f"{HOME}/actions/workflows/tests.yml)" in readme
     assert (
-        "(https://colab.research.google.com/github/some-body/some.thing/blob/main/notebooks/01_exploration.ipynb)"
+        "(https://colab.research.google.com/github/some-body/some.thing/blob/v1.2.3/notebooks/01_exploration.ipynb)"
         in readme
     )
 
@@ -103,6 +112,55 @@ def test_an_address_that_would_not_work_is_refused(tmp_path, repository):
 def test_the_address_is_read(tmp_path):
     file = tmp_path / "pyproject.toml"
     file.write_text(f'[project]\nname = "a"\nversion = "1"\n[project.urls]\nRepository = "{HOME}"\n')
-    assert address.project(file) == {"name": "a", "version": "1", "repository": HOME}
+    about = {"name": "a", "version": "1", "repository": HOME, "commit": None}
+    assert address.project(file) == about
+    file.write_text(f'{file.read_text()}[tool.handwritten-digits]\ncommit = "{COMMIT}"\n')
+    assert address.project(file) == about | {"commit": COMMIT}
     file.write_text('[project]\nname = "a"\nversion = "1"\n')
     assert address.project(file)["repository"] is None
+
+
+# --- the commit that cells fetch
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A small project in a git repository of its own, with an address; gives a function that runs git there."""
+    (tmp_path / "helpers").mkdir()
+    (tmp_path / "helpers" / "a.py").write_text("1")
+    (tmp_path / "README.md").write_text("# Title\n<!-- badges: x -->\n<!-- end of badges -->\n")
+    (tmp_path / "pyproject.toml").write_text(f'[project]\nname = "a"\nversion = "1"\nurls.Repository = "{HOME}"\n')
+    for module, name, place in ((paths, "ROOT", ""), (paths, "NOTEBOOKS", "notebooks"), (address, "README", "README.md"),
+                                (address, "PYPROJECT", "pyproject.toml")):  # fmt: skip
+        monkeypatch.setattr(module, name, tmp_path / place)
+    monkeypatch.setattr(address, "FETCHED", ("helpers",))
+    monkeypatch.setattr(address, "project", lambda read=address.project: read(tmp_path / "pyproject.toml"))
+
+    def git(*command):
+        git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *command]
+        return subprocess.run(git, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-qm", "code")
+    return git
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_the_commit_stays_until_the_code_changes(repository, tmp_path, capsys):
+    first = repository("rev-parse", "HEAD")
+    for _ in range(2):  # the second time on top of what the first one wrote
+        assert address.main() == 0 and address.project()["commit"] == first
+        repository("commit", "-qam", "address", "--allow-empty")
+    (tmp_path / "helpers" / "a.py").write_text("2")
+    assert address.main() == 1 and "commit helpers first" in capsys.readouterr().err
+    repository("commit", "-qam", "more code")
+    assert address.main() == 0 and address.project()["commit"] == repository("rev-parse", "HEAD") != first
+    (tmp_path / "helpers" / "b.py").touch()  # no commit holds it
+    assert address.main() == 1
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_without_git_it_is_said(repository, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "")
+    assert address.main() == 1 and "git is needed" in capsys.readouterr().err

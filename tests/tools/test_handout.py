@@ -80,27 +80,15 @@ def test_the_rest_needs_nothing_from_the_solutions(student):
 
 
 def test_the_packed_files_are_what_the_notebooks_need(student):
-    found = handout.files(None)
+    found = handout.files()
     for nb in student.values():
         for need in declared(nb.cells[1].source, "Needs"):
-            if need.startswith(("data/", "outputs/")):
-                assert need in found or any(name.startswith(need) for name in found)
+            place = need if need.startswith(("data/", "outputs/")) else f"outputs/reference/{need}"
+            assert place in found or any(name.startswith(place) for name in found)
         for target in re.findall(r"\]\(([^)#]+)", "\n".join(cell.source for cell in nb.cells)):
             assert target in student or f"notebooks/{target}" in found or target.startswith("https://")
     assert {"data/mnist.npz", "pyproject.toml", "tools/simulate/photos.py", "helpers/notebook/pad.js"} <= set(found)
     assert not any("__pycache__" in name or name.startswith(("tests", "outputs/latest")) for name in found)
-
-
-def test_models_of_a_run_go_along(outputs, capsys):
-    run = outputs / "mine" / "models"
-    run.mkdir(parents=True)
-    assert handout.main(["--models", "mine"]) == 1 and "is missing" in capsys.readouterr().err
-    assert handout.main(["--models", "../mine"]) == 2
-    for need in {need for name in NAMES for need in declared(kept(name).cells[1].source, "Needs")}:
-        if not need.startswith(("data/", "outputs/")):
-            (outputs / "mine" / need).parent.mkdir(exist_ok=True)
-            (outputs / "mine" / need).write_text("x", encoding="utf-8")
-    assert handout.files("mine")["outputs/latest/models/tuned.keras"] == run / "tuned.keras"
 
 
 def test_the_zip_is_the_same_each_time(tmp_path, monkeypatch):

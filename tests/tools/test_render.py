@@ -2,11 +2,13 @@
 
 import shutil
 
+import numpy as np
 import pytest
 
-from helpers import paths
+from helpers import data, paths
 from helpers.errors import UserError
 from helpers.files import read_json, write_json
+from helpers.series import runner
 from tools import address, render
 
 
@@ -22,6 +24,36 @@ def readme(monkeypatch, tmp_path):
 def test_the_readme_is_up_to_date(readme):
     render.write_results()
     assert readme.read_text(encoding="utf-8") == (paths.ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_what_notebooks_need_of_earlier_ones_is_kept():
+    needs = {need for notebook in runner.notebooks().values() for need in notebook.needs}
+    own = {need for need in needs if not need.startswith(("data/", "outputs/"))}
+    assert own and {need for need in own if not (paths.REFERENCE / need).is_file()} == set()
+
+
+def test_kept_networks_are_those_of_the_kept_figures():
+    keras = pytest.importorskip("keras")
+    mnist = data.load()
+    metrics = read_json(paths.REFERENCE / "metrics" / "05_evaluation.json")
+    for name, metric in (("baseline", "baseline_test_accuracy"), ("tuned", "test_accuracy")):
+        network = keras.models.load_model(paths.REFERENCE / "models" / f"{name}.keras")
+        answers = network.predict(mnist.x_test[..., None] / np.float32(255), 500, verbose=0).argmax(1)
+        assert (answers == mnist.y_test).mean() == pytest.approx(
+            metrics[metric], abs=2e-4
+        )  # processors round differently
+
+
+def test_render_keeps_what_notebooks_need(monkeypatch, tmp_path):
+    monkeypatch.setattr(paths, "REFERENCE", tmp_path / "reference")
+    monkeypatch.setattr(render, "portable", bytes.upper)
+    for file in ("metrics/a.json", "manifest.json", render.PICTURE, "models/a.keras", "models/b.keras"):
+        (tmp_path / "run" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "run" / file).write_text(file)
+    render.keep_results(tmp_path / "run", {"models/a.keras", "data/samples/", "outputs/reference/digits.json"})
+    kept = {file.relative_to(paths.REFERENCE).as_posix(): file.read_text() for file in paths.REFERENCE.rglob("*.*")}
+    as_is = {name: name for name in ("metrics/a.json", "manifest.json")} | {"results.png": render.PICTURE}
+    assert kept == as_is | {"models/a.keras": "MODELS/A.KERAS"}
 
 
 def change(monkeypatch, folder, file, **values):

@@ -210,7 +210,7 @@ function paintStrokes(context, strokes, colour) {
 }
 
 function percent(p) {
-  return p > 0.99 ? "> 99 %" : `${Math.round(100 * p)} %`; // nothing is 100 % sure
+  return p > 0.999 ? "> 99.9 %" : `${(100 * p).toFixed(1)} %`; // nothing is 100 % sure
 }
 
 /** Fills a list with ten bars and returns the function that shows probabilities in them. */
