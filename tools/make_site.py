@@ -161,7 +161,7 @@ def main(argv: list[str] | None = None) -> None:
         source, folder, model = results / "executed", results / "site", results / "models" / make_demo.REPORT
     notebooks = sorted(source.glob("[0-9]*.ipynb"))
     if not notebooks:
-        raise UserError(f"{paths.display(source)} holds no executed notebook: make run ARGS='--run {run}' first.")
+        raise UserError(f"{paths.display(source)} holds no executed notebook: run the series first.")
     make(folder, notebooks, model_card.text_of(results), model if model and model.exists() else None)
     print(f"{paths.display(folder)}/index.html shows {len(notebooks)} notebooks; open it in a browser.")
 
