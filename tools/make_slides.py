@@ -7,10 +7,12 @@ that do not draw. Machinery and solutions stay off; exercises are tasks for the 
 reveal.js, which shows the slides, is copied from the package sphinx-revealjs.
 """
 
+import base64
 import importlib.util
 import math
 import re
 import shutil
+import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,7 +32,7 @@ from tools.address import TEMPLATES
 
 WIDTH, HEIGHT = 1280, 720  # of a slide in CSS pixels; reveal.js enlarges it to the screen
 ROOM = 570  # pixels for what stands below the heading
-LEAST_FIGURE = 330  # pixels of height that a figure should have
+LEAST_FIGURE = 300  # pixels of height that a flat figure may have
 LETTERS = 88  # letters in a line of text
 LINE, CODE_LINE, ROW, GAP = 38, 24, 34, 16  # pixels of height: of text, of code and output, of a table; between blocks
 CODE_LINES = 12  # longer cells show only what comes out
@@ -112,6 +114,12 @@ def text_height(html: str) -> float:
     return (math.ceil(len(re.sub(r"<[^>]+>", "", html)) / LETTERS) + formulas) * LINE
 
 
+def figure_height(png: str, shown: int | None) -> float:
+    """The pixels that a figure should have: as many as in the notebook, where it is `shown` pixels wide, if there is room."""
+    width, height = struct.unpack(">II", base64.b64decode(png)[16:24])  # from the head of the file
+    return min(ROOM, max(LEAST_FIGURE, height * (shown or width) / width))
+
+
 def add_text(deck: Deck, source: str) -> None:
     """Adds a text cell."""
     for kind, html in blocks(source):
@@ -131,13 +139,16 @@ def add_code(deck: Deck, cell: nbformat.NotebookNode) -> None:
     parts, lines = [], cell.source.count("\n") + 1
     draws = any("image/png" in output.get("data", {}) for output in cell.outputs)
     if lines <= CODE_LINES and not draws and "import " not in cell.source:
-        parts.append((highlight(cell.source, PythonLexer(), STYLE), lines * CODE_LINE + GAP))
+        parts.append(
+            (highlight(cell.source.replace("  # fmt: skip", ""), PythonLexer(), STYLE), lines * CODE_LINE + GAP)
+        )
     printed = "".join(output.get("text", "") for output in cell.outputs)
     for output in cell.outputs:
         data = output.get("data", {})
         if "image/png" in data:
-            about = output.metadata.get("image/png", {}).get("alt", "")
-            parts.append((FIGURE.render(about=about, png=data["image/png"]), LEAST_FIGURE))
+            about = output.metadata.get("image/png", {})
+            html = FIGURE.render(about=about.get("alt", ""), png=data["image/png"])
+            parts.append((html, figure_height(data["image/png"], about.get("width"))))
         elif "text/html" in data:
             table = re.search(r"<table.*</table>", data["text/html"], re.DOTALL)[0]
             parts.append((re.sub(r' (border|class|style)="[^"]*"', "", table), table.count("<tr") * ROW))

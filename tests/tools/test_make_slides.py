@@ -1,6 +1,10 @@
 """tools.make_slides: what stands on a slide, and where the next one begins."""
 
+import base64
+
+import cv2
 import nbformat
+import numpy as np
 import pytest
 
 from helpers import paths
@@ -79,11 +83,15 @@ def test_code_is_shown_if_a_talk_can_follow_it(source, shown):
 
 
 def test_a_figure_takes_the_place_of_the_code_that_draws_it():
-    data = {"data": {"image/png": "aGk=\n", "text/plain": "<Figure>"}, "metadata": {"image/png": {"alt": 'a "3"'}}}
+    png = base64.b64encode(cv2.imencode(".png", np.zeros((400, 200), np.uint8))[1]).decode()
+    about = {"alt": 'a "3"', "width": 250}
+    data = {"data": {"image/png": f"{png}\n", "text/plain": "<Figure>"}, "metadata": {"image/png": about}}
     made = deck("## T")
     add_code(made, cell("plots.show(fig)", ("display_data", data)))
-    [block] = made.columns[0][0].blocks
-    assert block.strip() == '<figure><img alt="a &#34;3&#34;" src="data:image/png;base64,aGk="></figure>'
+    [slide] = made.columns[0]
+    [block] = slide.blocks
+    assert block.strip() == f'<figure><img alt="a &#34;3&#34;" src="data:image/png;base64,{png}"></figure>'
+    assert slide.height == 500 + make_slides.GAP  # as tall as in the notebook
 
 
 def test_a_long_output_loses_its_middle():
