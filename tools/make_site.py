@@ -20,7 +20,7 @@ from helpers.evaluation.corruptions import CORRUPTIONS
 from helpers.evaluation.metrics import spread
 from helpers.files import read_json, write_text
 from helpers.notebook import parameters
-from helpers.series import model_card
+from helpers.series import model_card, runs
 from tools import make_demo, make_slides
 from tools.address import README, TEMPLATES, project
 from tools.render import exercise, has
@@ -163,6 +163,8 @@ def main(argv: list[str] | None = None) -> None:
     if not notebooks:
         raise UserError(f"{paths.display(source)} holds no executed notebook: run the series first.")
     make(folder, notebooks, model_card.text_of(results), model if model and model.exists() else None)
+    if run:
+        runs.write_list()  # it links to the site now
     print(f"{paths.display(folder)}/index.html shows {len(notebooks)} notebooks; open it in a browser.")
 
 

@@ -20,8 +20,12 @@ def watch(page: Page) -> list[str]:
         if not request.url.startswith(("file://", "data:", "blob:")):
             complaints.append(f"requested {request.url}")
 
+    def missed(request):
+        if request.failure != "net::ERR_ABORTED":  # by going on to the next page
+            complaints.append(f"missing {request.url}")
+
     page.on("request", look)
-    page.on("requestfailed", lambda request: complaints.append(f"missing {request.url}"))
+    page.on("requestfailed", missed)
     page.on("console", lambda message: message.type in ("error", "warning") and complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
     return complaints

@@ -143,7 +143,7 @@ def test_formulas_are_drawn_without_a_script(visit, site, shots):
 
 
 def test_search_finds(visit, site, shots):
-    page = visit(site / "search.html")
+    page = visit(site / "index.html")
     page.goto(f"{(site / 'search.html').as_uri()}?q=overfitting")
     expect(page.locator("#search-results a", has_text=re.compile("Baseline CNN")).first).to_be_visible()
     page.screenshot(path=shots / "search.png")
