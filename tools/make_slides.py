@@ -93,7 +93,8 @@ def blocks(source: str) -> list[tuple[str, str]]:
             listed, number, start = token.tag, int(token.attrGet("start") or 1), i + 1
         elif listed and token.level == 1 and token.type == "list_item_close":
             item = render(tokens[start : i + 1])
-            found.append((listed, f'<{listed} start="{number}">{item}</{listed}>'))
+            first = f' start="{number}"' if listed == "ol" else ""
+            found.append((listed, f"<{listed}{first}>{item}</{listed}>"))
             number, start = number + 1, i + 1
         elif token.level == 0 and token.type in ("bullet_list_close", "ordered_list_close"):
             listed, start = None, i + 1
