@@ -2,7 +2,7 @@
 # Another interpreter: make PYTHON=/path/to/python3.12 ...
 PY := .venv/bin/python
 
-.PHONY: help run test e2e colab lint lab demo render address reference bench lock clean
+.PHONY: help run test e2e colab lint lab demo site slides render address reference bench lock clean
 
 help:                       ## print this list
 	@sed -n 's/^\([a-z0-9]*\):[^#]*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r a b; do printf '%-16s %s\n' "$$a" "$$b"; done
@@ -16,7 +16,7 @@ run: .venv/ready            ## execute the notebooks into outputs/latest/; make 
 test: lint                  ## lint, unit tests, notebook contract, the series with smoke parameters, nbval
 	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-e2e: .venv/ready            ## draw digits on the pad of notebook 06 and on the demo in a real browser; needs Chromium
+e2e: .venv/ready            ## try the pad of notebook 06, the demo, the site and the slides in a real browser; needs Chromium
 	$(PY) -m pytest tests/e2e
 
 colab: .venv/ready          ## run each notebook alone, as Colab does, with Colab's versions
@@ -32,6 +32,12 @@ lab: .venv/ready            ## open the notebooks in JupyterLab
 
 demo: .venv/ready           ## make pages that read a digit in the browser and show a network's inside: outputs/site/demo/
 	$(PY) -m tools.make_demo $(ARGS)
+
+site: .venv/ready           ## make the website from the executed notebooks: outputs/site/; make site ARGS="--run latest"
+	$(PY) -m tools.make_site $(ARGS)
+
+slides: .venv/ready         ## make slides for talks, which need no network: outputs/site/slides/
+	$(PY) -m tools.make_slides $(ARGS)
 
 render: .venv/ready         ## rerun with default parameters; put outputs into notebooks/ and results into README.md
 	$(PY) -m tools.render

@@ -93,7 +93,7 @@ def test_every_requirement_stands_once_in_a_section_with_a_reason():
     lines = [line for line in REQUIREMENTS.splitlines() if line and not line.startswith("#")]
     assert len(lines) == len(ALL) == len({requirement.name for requirement in ALL})
     assert [line for line in lines if not re.search(r"  # \w{2,}", line)] == []
-    assert list(SECTIONS) == ["base", "formats", "train", "cluster", "notebooks", "dev"]
+    assert list(SECTIONS) == ["base", "formats", "train", "cluster", "notebooks", "site", "dev"]
 
 
 def test_constraints_pin_every_requirement_within_its_range():

@@ -18,7 +18,7 @@ from helpers.errors import UserError
 from helpers.files import atomic, read_json, write_text
 from helpers.notebook.style import set_style
 from helpers.series import runs as runs_
-from helpers.series.web_pages import number
+from helpers.series.rendering import number
 
 MISTAKES = "mistakes.json"  # in a run folder: network → the numbers of the test images that it got wrong
 

@@ -33,7 +33,7 @@ from helpers.notebook.run import Run, declared, environment
 from helpers.series import model_card, runs
 from helpers.series.dependencies import closure, needed
 from helpers.series.grid import combinations, run_grid
-from helpers.series.web_pages import number, write_index, write_page
+from helpers.series.rendering import number
 
 RECORD = ".record.json"  # in a run folder: the `state` of each notebook when it had run
 FILES = ("DATASET", "IMAGE", "OTHER_DIGITS")  # parameters that may name a file
@@ -101,7 +101,7 @@ class Notebook:
         own = {name: values.get(name, default) for name, default in self.defaults.items()}
         named = [data.find(own[name]) for name in FILES if own.get(name)]
         read = [*filter(None, named), *(file for files in self.inputs(folder, values).values() for file in files)]
-        made = [folder / file for file in (*self.makes, f"executed/{self.name}.ipynb", f"html/{self.name}.html")]
+        made = [folder / file for file in (*self.makes, f"executed/{self.name}.ipynb")]
         return {
             "code": self.code(),
             "parameters": own,
@@ -241,13 +241,10 @@ def execute(notebook: Notebook, run: str, values: dict[str, object]) -> float:
             "close other programs or set smaller sizes with -p."
         ) from error
     failed.replace(target)
-    write_page(target, paths.outputs() / run / "html")
     return time.monotonic() - started
 
 
-def run_all(
-    chosen: list[Notebook], series: dict[str, Notebook], run: str, values: dict, force: bool, lead: str = ""
-) -> dict[str, float | None]:
+def run_all(chosen: list[Notebook], run: str, values: dict, force: bool, lead: str = "") -> dict[str, float | None]:
     """Brings the chosen notebooks of a run up to date, and its pages; returns the seconds of each, None if unchanged.
 
     Raises UserError if one stops, or if another process is using the run. What it prints begins with `lead`.
@@ -265,7 +262,6 @@ def run_all(
                 announcement = f"{lead}{notebook.name} … runs ({number} of {len(chosen)}{_remaining(left)})"
                 seconds[notebook.name] = run_one(notebook, run, values, force, announcement)
             model_card.write(folder)
-            write_index(folder, list(series))
             runs.write_list()
     except filelock.Timeout as error:
         raise UserError(
@@ -332,7 +328,7 @@ def member(item: tuple[str, dict], outputs: str, codes: dict[str, str], force: b
     series = notebooks()
     if codes != {name: series[name].code() for name in codes if name in series}:
         raise UserError(f"{platform.node()} has other notebooks than this command: use the same checkout everywhere.")
-    run_all([series[name] for name in codes], series, run, values, force, f"{run}: ")
+    run_all([series[name] for name in codes], run, values, force, f"{run}: ")
 
 
 def report(chosen: list[Notebook], seconds: dict[str, float | None], folder: Path) -> None:
@@ -344,7 +340,7 @@ def report(chosen: list[Notebook], seconds: dict[str, float | None], folder: Pat
         shown = [f"{key} {number(metrics[key], key)}" for key in runs.SHOWN_METRICS if key in metrics]
         print(f"{name:30} {took:>12}   {', '.join(shown)}")
     place = paths.display(folder)
-    print(f"\nNotebooks as web pages: {place}/html/index.html\nModel card: {place}/model_card.md")
+    print(f"\nNotebooks with their outputs: {place}/executed/\nModel card: {place}/model_card.md")
     print(f"Figures, models, metrics, manifest: {place}/")
     print(f"All runs: {paths.display(paths.outputs())}/index.html")
 
@@ -387,7 +383,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         if not args.grid:
             [(run, values)] = members.items()
-            report(chosen, run_all(chosen, series, run, values, args.force), paths.outputs() / run)
+            report(chosen, run_all(chosen, run, values, args.force), paths.outputs() / run)
             return
         for run in members:
             Run("series", run)  # its folder: workers of a cluster must see it

@@ -6,12 +6,13 @@ from helpers import paths
 from helpers.errors import UserError
 from helpers.files import read_json, write_text
 from helpers.notebook import parameters
-from helpers.series.web_pages import TEMPLATES
+from helpers.series.rendering import TEMPLATES
 
 SHOWN_METRICS = (  # where all would be too many
     "test_accuracy", "val_accuracy", "samples_accuracy", "corrupted_mean_accuracy", "parameters", "train_seconds",
     "images",
 )  # fmt: skip
+PAGES = ("site/index.html", "model_card.html")  # of a run; the first that exists is linked
 
 
 def names() -> list[str]:
@@ -79,7 +80,8 @@ def write_list() -> Path:
             row["particular"] |= {f"{key} = {own[key]}": 0 for key in own if own[key] != default.get(key, own[key])}
             shown = [metric for metric in SHOWN_METRICS if metric in entry["metrics"]]
             row["metrics"] |= {(notebook, metric): entry["metrics"][metric] for metric in shown}
-        rows.append(row | {"there": (paths.outputs() / name / "html" / "index.html").exists()})
+        pages = [f"{name}/{page}" for page in PAGES if (paths.outputs() / name / page).exists()]
+        rows.append(row | {"page": pages[0] if pages else None})
     rows.sort(key=lambda row: (row["when"], row["name"]), reverse=True)
     columns = sorted({column for row in rows for column in row["metrics"]})
     write_text(page, TEMPLATES.get_template("runs.html.j2").render(rows=rows, columns=columns, damaged=damaged))

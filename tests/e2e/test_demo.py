@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 from chromium import DIGITS, arc, chromium, draw
+from pages import barriers
 from playwright.sync_api import expect
 
 from helpers import data, paths
@@ -274,6 +275,15 @@ def test_every_control_has_a_name(visit, name):
     for node in nodes["nodeIds"]:
         [what] = devtools.send("Accessibility.getPartialAXTree", {"nodeId": node, "fetchRelatives": False})["nodes"]
         assert what["ignored"] or what["name"]["value"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["index.html", "inside.html"])
+def test_no_barriers(visit, name, scheme):
+    page = visit(name, color_scheme=scheme)
+    draw(page.locator("#paper"), DIGITS["7"])
+    expect(page.locator("#live")).to_have_text(re.compile("% sure"))
+    assert not barriers(page)
 
 
 # --- photos

@@ -18,6 +18,7 @@ import nbformat
 import pytest
 from chromium import DIGITS, arc, chromium
 from chromium import draw as draw_on
+from pages import barriers
 from playwright.sync_api import Page, expect
 
 from helpers import paths
@@ -165,6 +166,12 @@ def percents(pad):
 
 
 # --- what the pad must do
+
+
+def test_no_barriers(pad):
+    draw(pad, DIGITS["7"])
+    expect_answer(pad, "7")
+    assert not barriers(pad.page, ".digit-pad")
 
 
 @pytest.mark.parametrize("digit", DIGITS)

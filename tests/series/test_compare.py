@@ -207,12 +207,12 @@ def test_runs_without_accuracies_are_compared_too(outputs, capfd):
 
 
 def test_the_page_of_all_runs(two, outputs):
-    write_json(two[0] / "html" / "index.html", "")
+    write_json(two[0] / "model_card.html", "")
     page = runs.write_list().read_text(encoding="utf-8")
     assert page.count("<tr>") == 3
     row = page[page.index("<td>b</td>") :].split("</tr>")[0]  # it has no page to link to
     assert "SEED = 1, EPOCHS = 3" in row and "98.50 %" in row and "225,322" in row and "100 s" in row
-    row = page[page.index('href="a/html/index.html"') :].split("</tr>")[0]
+    row = page[page.index('href="a/model_card.html"') :].split("</tr>")[0]
     assert "<td>–</td>" in row and "99.00 %" in row and "SEED" not in row
 
 
@@ -221,9 +221,10 @@ def test_new_runs_stand_first_and_names_are_no_markup(two, outputs):
     manifest = read_json(folder / "manifest.json")
     manifest["notebooks"]["05_evaluation"]["finished"] = "2999-01-01T00:00:00+0000"
     write_json(folder / "manifest.json", manifest)
-    write_json(folder / "html" / "index.html", "")
+    for page in ("site/index.html", "model_card.html"):
+        write_json(folder / page, "")
     page = runs.write_list().read_text(encoding="utf-8")
-    link = '<a href="%3Cb%3E%20%26%20%C3%BC%20100%25/html/index.html">&lt;b&gt; &amp; ü 100%</a>'
+    link = '<a href="%3Cb%3E%20%26%20%C3%BC%20100%25/site/index.html">&lt;b&gt; &amp; ü 100%</a>'
     assert 0 < page.index(link) < page.index("<td>a</td>") and "2999-01-01 00:00" in page
 
 

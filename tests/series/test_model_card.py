@@ -113,5 +113,5 @@ def test_metrics_of_an_older_version_are_one_sentence(run):
     metrics = read_json(run / "metrics" / "05_evaluation.json")
     del metrics["test_accuracy_low"]
     write_json(run / "metrics" / "05_evaluation.json", metrics)
-    with pytest.raises(UserError, match="model_card.md is not written .*test_accuracy_low.*: run 04, 05"):
+    with pytest.raises(UserError, match="model_card.md cannot be written .*test_accuracy_low.*: run 04, 05"):
         write(run)

@@ -22,7 +22,6 @@ from helpers.notebook import parameters
 from helpers.series import runner as runner_
 from helpers.series.grid import combinations
 from helpers.series.runner import Notebook, notebooks, read_parameters, select
-from helpers.series.web_pages import write_page
 
 REAL_ROOT = paths.ROOT
 ALL = ["01_first", "02_second", "03_third"]
@@ -170,7 +169,7 @@ def test_a_second_run_does_nothing_and_says_so(project, capfd):
     out, err = capfd.readouterr()
     assert project.ran() == [] and err == ""
     assert out.count("up to date") == 3 and "test_accuracy 50.00 %" in out and "images 1,234" in out
-    assert "outputs/latest/html/index.html" in out
+    assert "outputs/latest/executed/" in out and "outputs/latest/model_card.md" in out
 
 
 def test_a_notebook_alone_uses_what_is_kept_until_its_own_appears_or_that_changes(project):
@@ -204,7 +203,6 @@ def test_notebooks_run_in_order_and_quietly_into_a_new_folder(project, capfd):
         nb = nbformat.read(folder / "executed" / f"{name}.ipynb", as_version=4)
         assert [c.execution_count for c in nb.cells if c.cell_type == "code"] == [1, 2, 3, 4, 5]
         assert "SEED = 4" in nb.cells[3].source  # papermill's cell comes after the defaults
-        assert (folder / "html" / f"{name}.html").exists() and name in (folder / "html" / "index.html").read_text()
     assert json.loads((folder / "third.json").read_text())["epochs"] == 2  # from the parameter file
     assert json.loads((folder / "first.json").read_text()) == {"seed": 4}  # from the command line
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -283,7 +281,7 @@ def test_what_is_lost_or_altered_is_made_again(project):
     (project.run / "second.json").write_text('{"epochs": 99}')  # by hand
     assert project.main() == 0 and project.ran() == ["02_second"]  # and 03's input is again what it was
     assert project.json("second.json") == {"epochs": 1}
-    (project.run / "html" / "01_first.html").unlink()
+    (project.run / "executed" / "01_first.ipynb").unlink()
     assert project.main() == 0 and project.ran() == ["01_first"]
 
 
@@ -323,9 +321,9 @@ def test_no_time_is_told_where_a_notebook_never_ran(project, capfd):
 def test_all_runs_are_listed(project, capfd):
     assert project.main("01", "--run", "other é", "-p", "SEED", "4") == 0
     page = (project.root / "outputs" / "index.html").read_text(encoding="utf-8")
-    row = page[page.index('href="other%20%C3%A9/html/index.html"') :].split("</tr>")[0]
+    row = page[page.index('href="other%20%C3%A9/model_card.html"') :].split("</tr>")[0]
     assert "SEED = 4" in row and "50.00 %" in row and "1,234" in row
-    assert page.count("<tr>") == 3 and 'href="latest/html/index.html"' in page
+    assert page.count("<tr>") == 3 and 'href="latest/model_card.html"' in page
     assert "All runs: outputs/index.html" in capfd.readouterr().out
 
 
@@ -660,14 +658,18 @@ sys.exit(main())"""
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such limit")
 def test_disk_that_takes_no_more(project):
-    page = (project.run / "html" / "01_first.html").read_text(encoding="utf-8")
+    names = ("recall", "recall_low", "recall_high", "precision")
+    many = {f"class_{number}_{name}": 0.5 for number in range(2000) for name in names}
+    write_json(project.run / "metrics" / "05_evaluation.json", many)  # for a model card with 2,000 rows
+    card = (project.run / "model_card.md").read_text(encoding="utf-8")
     process = project.start("01", "--force", command=("-c", LIMITED))
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1 and "Traceback" not in err
-    assert err.startswith("Error: outputs/latest/html/01_first.html could not be written (File too large): free some")
-    assert (project.run / "html" / "01_first.html").read_text(encoding="utf-8") == page  # the whole one of before
-    project.ran()
-    assert project.main() == 0 and project.ran() == ["01_first"]
+    assert err.startswith("Error: outputs/latest/model_card.md could not be written (File too large): free some")
+    assert (project.run / "model_card.md").read_text(encoding="utf-8") == card  # the whole one of before
+    assert project.ran() == ["01_first"]
+    assert project.main() == 0 and project.ran() == []
+    assert (project.run / "model_card.md").stat().st_size > 100_000
 
 
 # --- a grid
@@ -775,19 +777,7 @@ def test_compare_is_a_word_of_the_command(project, capfd):
     assert "differences from latest" in out and "outputs/comparison.png" in out
 
 
-# --- pages
-
-
-def test_page_links_to_pages_and_folds_solutions(project):
-    nb = notebook("02_second", "1 + 1", "nothing but the data", "x")
-    nb.cells.append(nbformat.v4.new_code_cell("answer = 42", metadata={"tags": ["solution"]}))
-    nb.cells.append(nbformat.v4.new_markdown_cell("[next](03_third.ipynb) and [Colab](https://x.org/02_second.ipynb)"))
-    path = project.run / "02_second.ipynb"
-    nbformat.write(nb, path)
-    html = write_page(path, project.run / "html").read_text(encoding="utf-8")
-    assert 'href="03_third.html"' in html and 'href="https://x.org/02_second.ipynb"' in html
-    before, after = html.split(">Solution</summary>")
-    assert ">answer<" not in before and ">answer<" in after.partition("</details>")[0]
+# --- parameters
 
 
 def test_rules_know_every_parameter_of_the_series():

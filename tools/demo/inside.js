@@ -178,7 +178,9 @@ function grid(caption, values, wide, most = largest(values)) {
       const cell = row.insertCell();
       const colour = colourOf(value, most);
       cell.style.backgroundColor = `rgb(${colour.map(Math.round)})`;
-      cell.style.color = colour[0] * 0.3 + colour[1] * 0.59 + colour[2] * 0.11 > 130 ? "black" : "white";
+      // Where the luminance is 0.18, black and white have the same contrast, 4.6.
+      const [red, green, blue] = colour.map((level) => (level / 255) ** 2.2);
+      cell.style.color = 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 ? "black" : "white";
       cell.textContent = number(value);
     }
   }
