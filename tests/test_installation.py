@@ -207,7 +207,7 @@ if "list" in sys.argv:
     print("tensorflow==2.20.0")
 else:
     with open("installed", "a") as log:
-        log.write(" ".join(sys.argv[2:]) + "\\n")
+        log.write(" ".join(sys.argv[1:]) + "\\n")
     sys.exit("ERROR: no such package" if pathlib.Path("refuse").exists() else 0)
 """
 
