@@ -77,23 +77,22 @@ def test_the_lazy_imports_of_the_base_are_known():
 
 
 def test_what_the_bootstrap_installs_is_enough_for_the_notebooks():
-    """On Colab and Kaggle: base and train, and what its command names; Jupyter itself is there."""
+    """On Colab and Kaggle: base, train and edge, and what its command names; Jupyter itself is there."""
     cell = bootstrap("https://github.com/a/b")
     named = set(re.findall(r'"([\w-]+)"', re.search(r"missing = \[(.*)\]", cell)[1])) - {"-e"}
     sources = [source for notebook in notebooks().values() for source in notebook.sources()]
     sources += texts({file for notebook in notebooks().values() for file in closure(notebook.sources())})
     there = {"ipython", "matplotlib", "ipywidgets", "traitlets"}
     assert "seaborn" in named
-    assert (
-        imported(sources, optional=True) - {"distributed"} - names("formats") <= names("base", "train") | named | there
-    )
+    needed = imported(sources, optional=True) - {"distributed"} - names("formats")
+    assert needed <= names("base", "train", "edge") | named | there
 
 
 def test_every_requirement_stands_once_in_a_section_with_a_reason():
     lines = [line for line in REQUIREMENTS.splitlines() if line and not line.startswith("#")]
     assert len(lines) == len(ALL) == len({requirement.name for requirement in ALL})
     assert [line for line in lines if not re.search(r"  # \w{2,}", line)] == []
-    assert list(SECTIONS) == ["base", "formats", "train", "cluster", "notebooks", "dev"]
+    assert list(SECTIONS) == ["base", "formats", "train", "edge", "cluster", "notebooks", "dev"]
 
 
 def test_constraints_pin_every_requirement_within_its_range():
@@ -211,7 +210,7 @@ def test_bootstrap_fetches_the_version_on_colab(colab):
     assert clone == folder / address.project()["name"]
     assert (clone / "helpers" / "__init__.py").exists() and not (clone / "helpers" / "later.py").exists()
     assert (clone / "there.txt").read_text() == "tensorflow==2.20.0\n"  # what must stay
-    assert (clone / "installed").read_text() == "install -q -c there.txt -e .[train] seaborn anywidget\n"
+    assert (clone / "installed").read_text() == "install -q -c there.txt -e .[train,edge] seaborn anywidget\n"
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
