@@ -77,23 +77,22 @@ def test_the_lazy_imports_of_the_base_are_known():
 
 
 def test_what_the_bootstrap_installs_is_enough_for_the_notebooks():
-    """On Colab and Kaggle: base and train, and what its command names; Jupyter itself is there."""
+    """On Colab and Kaggle: base, train and edge, and what its command names; Jupyter itself is there."""
     cell = bootstrap("https://github.com/a/b")
-    named = set(re.search(r" -e \.\[train\] (.*)\"", cell)[1].split())
+    named = set(re.search(r" -e \.\[train,edge\] (.*)\"", cell)[1].split())
     sources = [source for notebook in notebooks().values() for source in notebook.sources()]
     sources += texts({file for notebook in notebooks().values() for file in closure(notebook.sources())})
     there = {"ipython", "matplotlib", "ipywidgets", "traitlets"}
     assert "seaborn" in named
-    assert (
-        imported(sources, optional=True) - {"distributed"} - names("formats") <= names("base", "train") | named | there
-    )
+    needed = imported(sources, optional=True) - {"distributed"} - names("formats")
+    assert needed <= names("base", "train", "edge") | named | there
 
 
 def test_every_requirement_stands_once_in_a_section_with_a_reason():
     lines = [line for line in REQUIREMENTS.splitlines() if line and not line.startswith("#")]
     assert len(lines) == len(ALL) == len({requirement.name for requirement in ALL})
     assert [line for line in lines if not re.search(r"  # \w{2,}", line)] == []
-    assert list(SECTIONS) == ["base", "formats", "train", "cluster", "notebooks", "site", "dev"]
+    assert list(SECTIONS) == ["base", "formats", "train", "edge", "cluster", "notebooks", "site", "dev"]
 
 
 def test_constraints_pin_every_requirement_within_its_range():
@@ -242,7 +241,7 @@ def test_bootstrap_fetches_the_commit_on_colab(colab):
     assert run_cell(folder, cell, COLAB_RELEASE_TAG="x") == (str(clone), "")
     assert [file.name for file in (clone / "helpers" / "notebook").iterdir()] == ["first.py"]
     assert (clone / "there.txt").read_text() == "tensorflow==2.20.0\n"  # what must stay
-    assert (clone / "installed").read_text() == "install -q -c there.txt -e .[train] seaborn anywidget\n"
+    assert (clone / "installed").read_text() == "install -q -c there.txt -e .[train,edge] seaborn anywidget\n"
 
 
 def test_bootstrap_that_was_stopped_goes_on(colab):
