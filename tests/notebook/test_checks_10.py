@@ -83,7 +83,7 @@ def test_10_5_wants_a_share_of_the_fields(said):
     sure = np.linspace(0, 1, 1000)
     table = pd.DataFrame({"sure": sure, "right": np.arange(1000) >= 20})
     alone = pd.DataFrame({"sure": sure, "right": np.arange(1000) >= 100})
-    variables = {"judged_fields": {"with checks": table, "digits alone": alone}, "evaluation": evaluation}
+    variables = {"results": {"with checks": table, "digits alone": alone}, "evaluation": evaluation}
     assert "correct" in said("10.5", 0.016, **variables)
     assert "from 0 to 1" in said("10.5", 1.6, **variables) and "from 0 to 1" in said("10.5", 16, **variables)
     assert "99.9 %" in said("10.5", 0.02, **variables)

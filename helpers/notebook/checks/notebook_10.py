@@ -83,9 +83,9 @@ def rare_class(answer, rare, judged, predicted, val_x, val_y):
     hint="evaluation.images_to_human(evaluation.risk_coverage(own['sure'], own['right']), 0.995) counts the fields; "
     "divide by len(own).",
 )
-def share_for_a_person(answer, judged_fields, evaluation):
+def share_for_a_person(answer, results, evaluation):
     """The share of fields that a person must see for 99.5 % right among the rest."""
-    own = judged_fields["with checks"]
+    own = results["with checks"]
     if not is_number(answer):
         return "One share is wanted, from 0 to 1."
 
@@ -99,6 +99,6 @@ def share_for_a_person(answer, judged_fields, evaluation):
         return "A share is wanted, from 0 to 1."
     if abs(answer - share(own, 0.999)) <= 1e-4:
         return "That is the share for 99.9 %."
-    if abs(answer - share(judged_fields["digits alone"], 0.995)) <= 1e-4:
+    if abs(answer - share(results["digits alone"], 0.995)) <= 1e-4:
         return "That is the share without checks."
     return False
