@@ -65,14 +65,14 @@ class Model:
 def test_10_4_wants_a_better_recall_and_no_worse_f1(said):
     val_y = np.repeat([0, 9], 10)
     half = np.where(np.arange(20) < 15, 0, 9)  # five of ten 9s are found
-    plain = {"accuracy": 0.75, "recall of the 9": 0.5, "precision of the 9": 1.0, "macro F1": 0.7}
+    plain = {"accuracy": 75.0, "recall of the 9": 50.0, "precision of the 9": 100.0, "macro F1": 70.0}
     variables = {
         "rare": 9, "val_x": None, "val_y": val_y, "predicted": lambda model, x: model.read,
-        "judged": {("as it is", 0): plain, ("as it is", 1): plain, ("oversampling", 0): plain | {"macro F1": 1.0}},
+        "judged": {("as it is", 0): plain, ("as it is", 1): plain, ("oversampling", 0): plain | {"macro F1": 100.0}},
     }  # fmt: skip
     assert "correct" in said("10.4", Model(val_y), **variables)
-    assert "recall of the 9 is 50.0%; at least 52.0%" in said("10.4", Model(half), **variables)
-    assert "macro F1 of 33.3% is below" in said("10.4", Model([9] * 20), **variables)
+    assert "recall of the 9 is 50.0 %; at least 52.0 %" in said("10.4", Model(half), **variables)
+    assert "macro F1 of 33.3 % is below" in said("10.4", Model([9] * 20), **variables)
     assert "one class per image" in said("10.4", Model([9]), **variables)
     for wrong in (None, 0.9, "network", []):
         assert "A trained model is wanted" in said("10.4", wrong, **variables)

@@ -6,7 +6,7 @@ from sklearn.metrics import f1_score, recall_score
 
 from helpers.notebook.exercises import choice, exercise, is_number
 
-MORE_RECALL = 0.02  # what a remedy gains at least, as a share of the rare class
+MORE_RECALL = 2.0  # percentage points that a remedy gains at least
 
 
 @exercise(
@@ -34,7 +34,7 @@ def hardest(answer, answers, other_y):
 choice(
     "10.2",
     right="acd",
-    hint="For a, compare the curves at ten examples. For b, ask whether the figure shows it, at any number of examples. "
+    hint="For a and b, compare the two curves of the small network at one example and at fifty. "
     "For c, think of which images `rates` has seen. For d, ask what was frozen. For e, look at the error bars.",
 )
 
@@ -70,12 +70,12 @@ def rare_class(answer, rare, judged, predicted, val_x, val_y):
     if said.shape != val_y.shape:
         return "The model does not answer with one class per image."
     plain = pd.DataFrame({key: row for key, row in judged.items() if key[0] == "as it is"}).T.mean()
-    recall = recall_score(val_y, said, labels=[rare], average="macro", zero_division=0)
-    f1 = f1_score(val_y, said, average="macro")
+    recall = 100 * recall_score(val_y, said, labels=[rare], average="macro", zero_division=0)
+    f1 = 100 * f1_score(val_y, said, average="macro")
     wanted = plain[f"recall of the {rare}"] + MORE_RECALL
     if recall < wanted:
-        return f"Its recall of the {rare} is {recall:.1%}; at least {wanted:.1%} is wanted."
-    return bool(f1 >= plain["macro F1"]) or f"Its macro F1 of {f1:.1%} is below that of the row as it is."
+        return f"Its recall of the {rare} is {recall:.1f} %; at least {wanted:.1f} % is wanted."
+    return bool(f1 >= plain["macro F1"]) or f"Its macro F1 of {f1:.1f} % is below that of the row as it is."
 
 
 @exercise(
