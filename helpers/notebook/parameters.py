@@ -56,6 +56,8 @@ RULES = {
     "CORRUPTED_SIZE": Rule(int, 100),
     "ATTACKED_SIZE": Rule(int, 50),
     "OTHER_DIGITS": Rule(str, wanted="the path of an .npz file, or nothing"),
+    "REPEATS": Rule(int, 2),
+    "FORMS": Rule(int, 20),
     "TRIALS": Rule(int, 2),
     "SEARCH_TRAIN_SIZE": Rule(int, 100),
     "SEARCH_EPOCHS": Rule(int, 1),

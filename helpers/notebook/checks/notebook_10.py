@@ -1,0 +1,104 @@
+"""What is right in the exercises of notebooks/10_beyond_mnist.ipynb."""
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import f1_score, recall_score
+
+from helpers.notebook.exercises import choice, exercise, is_number
+
+MORE_RECALL = 2.0  # percentage points that a remedy gains at least
+
+
+@exercise(
+    "10.1",
+    hint="said = answers['baseline']['others']; np.mean(said[other_y == k] == k) is the recall of class k. Which k has "
+    "the smallest?",
+)
+def hardest(answer, answers, other_y):
+    """The class of the other people's digits with the baseline's smallest recall."""
+    said = answers["baseline"]["others"]
+    if not is_number(answer):
+        return "One class is wanted, a number from 0 to 9."
+    classes = range(int(other_y.max()) + 1)
+    recall = [np.mean(said[other_y == k] == k) for k in classes]
+    precision = [np.mean(other_y[said == k] == k) if (said == k).any() else 1.0 for k in classes]
+    if answer not in classes:
+        return f"There is no class {answer}."
+    if recall[int(answer)] == min(recall):
+        return True
+    if precision[int(answer)] == min(precision):
+        return "That class has the smallest precision: of all that are read so, the smallest share is right."
+    return False
+
+
+choice(
+    "10.2",
+    right="acd",
+    hint="For a and b, compare the two curves of the small network at one example and at fifty. "
+    "For c, think of which images `rates` has seen. For d, ask what was frozen. For e, look at the error bars.",
+)
+
+
+@exercise(
+    "10.3",
+    hint="A dense layer from 32 numbers to 32 has 32 · 32 weights and 32 biases. Query, key and value have one each, and "
+    "one more follows the heads.",
+)
+def parameters(answer, transformer):
+    """The parameters of one attention layer of the transformer."""
+    if not is_number(answer):
+        return "One number is wanted."
+    right = transformer().get_layer("attention_0").count_params()
+    known = {
+        3 * right // 4: "That leaves out the dense layer that brings the heads together.",
+        right - 128: "Each of the dense layers has biases, too.",
+        2 * right: "That is the number of both blocks.",
+    }
+    return answer == right or known.get(answer, False)
+
+
+@exercise(
+    "10.4",
+    hint="Repeat the rare images with rare_x.repeat(times, axis=0), labels likewise, and train "
+    "network(standardise=True, warp=True) on them for twice as many epochs.",
+)
+def rare_class(answer, rare, judged, predicted, val_x, val_y):
+    """A model with a better recall of the rare class than without a remedy, and no worse macro F1."""
+    if not hasattr(answer, "predict"):
+        return "A trained model is wanted."
+    said = predicted(answer, val_x)
+    if said.shape != val_y.shape:
+        return "The model does not answer with one class per image."
+    plain = pd.DataFrame({key: row for key, row in judged.items() if key[0] == "as it is"}).T.mean()
+    recall = 100 * recall_score(val_y, said, labels=[rare], average="macro", zero_division=0)
+    f1 = 100 * f1_score(val_y, said, average="macro")
+    wanted = plain[f"recall of the {rare}"] + MORE_RECALL
+    if recall < wanted:
+        return f"Its recall of the {rare} is {recall:.1f} %; at least {wanted:.1f} % is wanted."
+    return bool(f1 >= plain["macro F1"]) or f"Its macro F1 of {f1:.1f} % is below that of the row as it is."
+
+
+@exercise(
+    "10.5",
+    hint="evaluation.images_to_human(evaluation.risk_coverage(own['sure'], own['right']), 0.995) counts the fields; "
+    "divide by len(own).",
+)
+def share_for_a_person(answer, results, evaluation):
+    """The share of fields that a person must see for 99.5 % right among the rest."""
+    own = results["with checks"]
+    if not is_number(answer):
+        return "One share is wanted, from 0 to 1."
+
+    def share(table, wanted):
+        return evaluation.images_to_human(evaluation.risk_coverage(table["sure"], table["right"]), wanted) / len(table)
+
+    right = share(own, 0.995)
+    if abs(answer - right) <= 1e-4:
+        return True
+    if abs(answer - 100 * right) <= 1e-2 or abs(answer - len(own) * right) <= 1e-2:
+        return "A share is wanted, from 0 to 1."
+    if abs(answer - share(own, 0.999)) <= 1e-4:
+        return "That is the share for 99.9 %."
+    if abs(answer - share(results["digits alone"], 0.995)) <= 1e-4:
+        return "That is the share without checks."
+    return False
