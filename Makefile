@@ -20,7 +20,7 @@ e2e: .venv/ready            ## try the pad of notebook 06, the demo, the site an
 	$(PY) -m pytest tests/e2e
 
 colab: .venv/ready          ## run each notebook alone, as Colab does, with Colab's versions
-	$(PY) -m pytest tests/colab --durations 0
+	$(PY) -m pytest tests/colab --durations 0 $(ARGS)
 
 lint: .venv/ready
 	$(PY) -m ruff check .
