@@ -1,6 +1,6 @@
 """The real series with smoke parameters: it runs, leaves what it promises, and a rerun prints the same.
 
-nbval executes every notebook again in an outputs folder of its own and compares each output with the first run's. The
+nbval executes 01 to 08 again in an outputs folder of its own and compares each output with the first run's. The
 cells tagged nbval-check-output are compared with the notebooks as they are kept in the repository, which were executed
 with default parameters: what those cells print must hold with any.
 """
