@@ -69,7 +69,7 @@ def integer_file(model, images: np.ndarray) -> bytes:
     with tempfile.TemporaryDirectory() as folder, quiet_stderr():
         file = Path(folder) / "model.tflite"
         model.export(
-            file,
+            str(file),
             format="litert",
             verbose=False,
             optimizations=[tf.lite.Optimize.DEFAULT],

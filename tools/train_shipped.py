@@ -116,7 +116,7 @@ def export(source: Path) -> Path:
 def convert(source: Path, target: Path) -> None:
     """Writes a .keras file for LiteRT, with the named outputs `logits` (N, 10) and `features` (N, F), any N."""
     with quiet_stderr():
-        open_network(keras.models.load_model(source)).export(target, format="litert", verbose=False)
+        open_network(keras.models.load_model(source)).export(str(target), format="litert", verbose=False)
 
 
 def fit(folder: Path) -> None:

@@ -31,6 +31,7 @@ PACKAGES = (
 )
 
 UNTRUE = "Not in this run:"
+SPLIT = ("SEED", "TRAIN_SIZE", "VALIDATION")  # parameters that decide which images are for validation
 
 
 def makers(file: str) -> list[str]:
@@ -107,8 +108,9 @@ class Run:
         Raises:
             UserError: it is missing there, too; the sentence names the notebook that makes it.
         """
-        usual = rules.defaults(self.notebook).get("DATASET")
-        path = find(file, self.folder, self.parameters.get("DATASET", usual) == usual)
+        defaults = rules.defaults(self.notebook)
+        changed = {name for name, value in self.parameters.items() if value != defaults.get(name, value)}
+        path = find(file, self.folder, "DATASET" not in changed)
         if not path.exists():
             found = makers(file)
             first = f": run that first (python -m helpers.series {found[0]} --run {self.name})." if found else "."
@@ -118,6 +120,8 @@ class Run:
         if not path.is_relative_to(self.folder) and file not in self._borrowed:
             self._borrowed.append(file)
             print(f"{file} of the default run is used, from outputs/reference/: this run has none yet.")
+            if other := [name for name in SPLIT if name in changed]:
+                print(f"It had another {', '.join(other)}: validation images of this run may have trained it.")
         return path
 
     def save_model(self, model, file: str) -> Path:

@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from chromium import DIGITS, arc, chromium, draw
+from chromium import DIGITS, arc, draw
 from pages import barriers
 from playwright.sync_api import expect
 
@@ -73,41 +73,13 @@ def site(model, tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def browser():
-    expect.set_options(timeout=PATIENCE)
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="session")
-def shots(tmp_path_factory):
-    return tmp_path_factory.mktemp("demo_screenshots")
-
-
 @pytest.fixture
-def visit(browser, site):
-    """Opens a page of the demo, with any options of a browser's context. Nothing may go wrong or be fetched there."""
-    contexts, complaints = [], []
-
-    def watch(request):
-        if not request.url.startswith(("file://", "data:", "blob:")):
-            complaints.append(f"requested {request.url}")
-
-    def visit(name="index.html", **options):
-        context = browser.new_context(**({"viewport": {"width": 1100, "height": 800}} | options))
-        contexts.append(context)
-        page = context.new_page()
-        page.on("request", watch)
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto((site / name).as_uri())
-        return page
-
-    yield visit
-    for context in contexts:
-        context.close()
-    assert not complaints
+def visit(visit, site):
+    """Opens a page of the demo, by its name."""
+    expect.set_options(timeout=PATIENCE)
+    return lambda name="index.html", **options: visit(
+        site / name, **({"viewport": {"width": 1100, "height": 800}} | options)
+    )
 
 
 @pytest.fixture(scope="module")

@@ -131,11 +131,6 @@ def run_cells(page: Page, places):
         assert error is None, f"cell {place}: {error}"
 
 
-@pytest.fixture(scope="session")
-def shots(tmp_path_factory):
-    return tmp_path_factory.mktemp("screenshots")
-
-
 @pytest.fixture
 def pad(page):
     """The pad, cleared."""

@@ -8,8 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from chromium import chromium
-from pages import PHONE, barriers, watch
+from pages import PHONE, barriers
 from playwright.sync_api import expect
 
 from helpers import paths
@@ -40,36 +39,6 @@ def pages(site):
     found = sorted(path for path in site.rglob("*.html") if path.relative_to(site).parts[0] not in others)
     assert {f"{name}.html" for name in ("index", "use", "search", "glossary", *NOTEBOOKS)} <= {p.name for p in found}
     return found
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="session")
-def shots(tmp_path_factory):
-    return tmp_path_factory.mktemp("site_screenshots")
-
-
-@pytest.fixture
-def visit(browser):
-    """Opens a page, with any options of a browser's context. Nothing may go wrong or be fetched there."""
-    contexts, complaints = [], []
-
-    def visit(path, **options):
-        context = browser.new_context(**({"viewport": {"width": 1300, "height": 900}} | options))
-        contexts.append(context)
-        page = context.new_page()
-        complaints.append(watch(page))
-        page.goto(path.as_uri())
-        return page
-
-    yield visit
-    for context in contexts:
-        context.close()
-    assert not sum(complaints, [])
 
 
 def test_links_lead_to_files_and_places_that_are_there(visit, pages):

@@ -1,7 +1,6 @@
 """The slides in a real browser, from their files: every slide of every notebook fits, and nothing is fetched."""
 
 import pytest
-from chromium import chromium
 from pages import barriers, watch
 
 from helpers import paths
@@ -35,17 +34,6 @@ def slides(tmp_path_factory):
     folder = tmp_path_factory.mktemp("slides")
     make_slides.make(folder, NOTEBOOKS)
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="session")
-def shots(tmp_path_factory):
-    return tmp_path_factory.mktemp("slides_screenshots")
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem[:2])

@@ -4,25 +4,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_curve, precision_score, recall_score
 
-from helpers.notebook import exercises
-
 
 def wilson(correct, n, z=1.96):
     p, shrink = correct / n, 1 + z**2 / n
     half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     return (p + z**2 / (2 * n) - half) / shrink, (p + z**2 / (2 * n) + half) / shrink
-
-
-@pytest.fixture
-def said(capsys, monkeypatch):
-    """The verdict on an answer, given a notebook's variables."""
-
-    def check(number, answer, **variables):
-        monkeypatch.setattr(exercises, "variables", variables)
-        exercises.check(number, answer)
-        return capsys.readouterr().out
-
-    return check
 
 
 def test_05_1_wants_the_smallest_number(said):

@@ -2,22 +2,6 @@
 
 import numpy as np
 import pandas as pd
-import pytest
-
-from helpers.notebook import exercises
-
-
-@pytest.fixture
-def said(capsys, monkeypatch):
-    """The verdict on an answer, given a notebook's variables."""
-
-    def check(number, answer, **variables):
-        monkeypatch.setattr(exercises, "variables", variables)
-        exercises.check(number, answer)
-        return capsys.readouterr().out
-
-    return check
-
 
 TABLE = pd.DataFrame(
     {"report": [0.99, 0.8, 0.5, 0.6, 0.95], "baseline": [0.99, 0.1, 0.9, 0.55, 0.1]},

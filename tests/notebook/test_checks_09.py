@@ -1,21 +1,6 @@
 """helpers.notebook.checks.notebook_09: right answers pass, plausible wrong ones do not."""
 
 import numpy as np
-import pytest
-
-from helpers.notebook import exercises
-
-
-@pytest.fixture
-def said(capsys, monkeypatch):
-    """The verdict on an answer, given a notebook's variables."""
-
-    def check(number, answer, **variables):
-        monkeypatch.setattr(exercises, "variables", variables)
-        exercises.check(number, answer)
-        return capsys.readouterr().out
-
-    return check
 
 
 def test_09_1_wants_the_kernel_in_fifteen_values(said):

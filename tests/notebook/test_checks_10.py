@@ -4,22 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from helpers import evaluation
-from helpers.notebook import exercises
-
-
-@pytest.fixture
-def said(capsys, monkeypatch):
-    """The verdict on an answer, given a notebook's variables."""
-
-    def check(number, answer, **variables):
-        monkeypatch.setattr(exercises, "variables", variables)
-        exercises.check(number, answer)
-        return capsys.readouterr().out
-
-    return check
 
 
 def test_10_1_wants_the_class_with_the_smallest_recall(said):

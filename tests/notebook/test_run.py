@@ -122,12 +122,19 @@ def test_need_returns_what_is_there(run):
 BORROWED = "models/baseline.keras of the default run is used, from outputs/reference/: this run has none yet.\n"
 
 
-def test_need_takes_the_default_runs_file_where_the_run_has_none(run, capsys):
+def test_need_takes_the_default_runs_file_where_the_run_has_none(capsys):
+    run = Run("04_tuning", "test", {"TRIALS": 3})
     for _ in range(2):
         assert run.need("models/baseline.keras") == paths.REFERENCE / "models" / "baseline.keras"
     assert capsys.readouterr().out == BORROWED  # once
     run.finish()
     assert run.load_json("manifest.json")["notebooks"][run.notebook]["from_reference"] == ["models/baseline.keras"]
+
+
+def test_need_warns_where_the_default_run_was_split_otherwise(capsys):
+    Run("04_tuning", "test", {"SEED": 1, "TRIALS": 3}).need("models/baseline.keras")
+    sentence = "It had another SEED: validation images of this run may have trained it.\n"
+    assert capsys.readouterr().out == BORROWED + sentence
 
 
 def test_the_runs_own_file_comes_first(run, capsys):
