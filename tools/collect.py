@@ -10,7 +10,6 @@ import io
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -123,17 +122,13 @@ def _mark(cell: dict, number: str, empty: str) -> tuple[str, str]:
     return "not answered", "it was not run"
 
 
-def execute(content: bytes, needs: list[str], minutes: float, isolated: bool) -> bytes:
-    """The notebook after a run in a process of its own, in a temporary folder; models come from outputs/latest/.
+def execute(content: bytes, minutes: float, isolated: bool) -> bytes:
+    """The notebook after a run in a process of its own, in a temporary folder, on the default run's models.
 
     Limited are time, processor time, memory and the size of files. Raises UserError if it does not come to its end.
     """
     with tempfile.TemporaryDirectory(prefix="collect-") as name:
         place = Path(name)
-        for need in needs:
-            if (file := paths.outputs() / "latest" / need).is_file():
-                (place / "outputs/latest" / need).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(file, place / "outputs/latest" / need)
         (place / "returned.ipynb").write_bytes(content)
         options = ["--to=notebook", "--execute", "--allow-errors", "--ExecutePreprocessor.timeout=-1"]
         options += ["--ExecutePreprocessor.kernel_name=python3", "--output=executed.ipynb", "returned.ipynb"]
@@ -193,10 +188,10 @@ def main(argv: list[str] | None = None) -> int | None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="the returned notebooks, in folders or zips or not")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="the table (default: outputs/marks/DIR.csv)")
     parser.add_argument("--run", action="store_true", help="execute them, with your rights: see docs/teaching.md")
-    parser.add_argument("--minutes", type=float, default=20, help="with --run: the most for a notebook (default: 20)")
+    parser.add_argument("--minutes", type=float, default=60, help="with --run: the most for a notebook (default: 60)")
     args = parser.parse_args(argv)
-    notebooks, series = runner.notebooks(), {}
-    for name, notebook in notebooks.items():
+    series = {}
+    for name, notebook in runner.notebooks().items():
         cells = nbformat.read(notebook.path, as_version=4).cells
         series[name] = {exercise(cell.source): cell.source for cell in cells if has(cell, "exercise")}
     if not args.folder.is_dir():
@@ -213,7 +208,7 @@ def main(argv: list[str] | None = None) -> int | None:
             name, marks = mark(code_cells(content), series)
             if args.run:
                 print(f"{printable(file)} … runs", flush=True)
-                done = execute(content, list(notebooks[name].needs), args.minutes, isolated)
+                done = execute(content, args.minutes, isolated)
                 name, marks = mark(code_cells(done), {name: series[name]})
         except UserError as error:
             faults.append((student, file, "", "not read", str(error)))
