@@ -1,13 +1,15 @@
-"""Keras files that older versions of Keras read, too.
+"""Keras files that older versions of Keras read, too, and that are equal where the networks are.
 
 An argument that only the newer one knows, and the older one refuses, is left out where it has its default value: then
-the older one does the same without it. The weights stay as they are, and so do the answers.
+the older one does the same without it. The weights stay as they are, and so do the answers. The date of saving, which
+nothing reads, is left out: the same training, run again, leaves the same bytes.
 """
 
 import io
 import json
 import zipfile
 
+DATE = (1980, 1, 1, 0, 0, 0)  # of the files in a zip, at the earliest
 NEW = {  # after Keras 3.13, which Colab has: of initialisers, and of batch normalisation
     "input_axes": None,
     "output_axes": None,
@@ -18,12 +20,17 @@ NEW = {  # after Keras 3.13, which Colab has: of initialisers, and of batch norm
 
 
 def portable(content: bytes) -> bytes:
-    """A .keras file without what Keras 3.13 does not know. The same bytes give the same bytes."""
+    """A .keras file without what Keras 3.13 does not know, and without dates."""
     target = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(target, "w") as new:
         for entry in old.infolist():
             part = old.read(entry)
-            new.writestr(entry, json.dumps(_known(json.loads(part))) if entry.filename == "config.json" else part)
+            if entry.filename == "config.json":
+                part = json.dumps(_known(json.loads(part)))
+            elif entry.filename == "metadata.json":
+                part = json.dumps({key: value for key, value in json.loads(part).items() if key != "date_saved"})
+            entry.date_time = DATE
+            new.writestr(entry, part)
     return target.getvalue()
 
 

@@ -41,3 +41,14 @@ def test_what_is_not_the_default_stays():
     with zipfile.ZipFile(content, "w") as archive:
         archive.writestr("config.json", '{"renorm": true, "layers": [{"renorm": false, "units": 3}]}')
     assert config(portable(content.getvalue())) == '{"renorm": true, "layers": [{"units": 3}]}'
+
+
+def test_a_network_saved_later_leaves_the_same_bytes():
+    def saved(year):
+        content = io.BytesIO()
+        with zipfile.ZipFile(content, "w") as archive:
+            for name, text in (("metadata.json", f'{{"date_saved": "{year}"}}'), ("model.weights.h5", "weights")):
+                archive.writestr(zipfile.ZipInfo(name, (year, 1, 1, 0, 0, 0)), text)
+        return content.getvalue()
+
+    assert saved(2025) != saved(2026) and portable(saved(2025)) == portable(saved(2026))
