@@ -26,7 +26,7 @@ def watch(page: Page) -> list[str]:
 
     page.on("request", look)
     page.on("requestfailed", missed)
-    page.on("console", lambda message: complaints.append(message.text))
+    page.on("console", lambda message: message.type in ("warning", "error") and complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
     return complaints
 
