@@ -58,7 +58,7 @@ def sobel_by_hand(answer):
     wrong = {
         (640, 320): "Mind the signs: the left column and the top row count negatively.",
         (-320, -640): "These are swapped: across comes first.",
-        (-480, -240): "The middle row of the filter counts twice.",
+        (-480, -160): "The middle row (across) and the middle column (down) count twice.",
     }
     return wrong.get(found, found == (-640, -320))
 

@@ -15,7 +15,7 @@ def plain_wins(answer, table):
     lead = (table["report"] - table["baseline"]).drop("clean")
     if isinstance(answer, str):
         return "A list of names is wanted."
-    given = set(answer)
+    given = {str(name).removesuffix(" *").replace(" ", "_") for name in answer}  # as in the table, or as in the figure
     if given == set(lead.index[lead < -0.1]) and given != set(lead.index[lead > 0.1]):
         return "These are the ones where the baseline leads."
     if given == set(lead.index[lead > 0]) and given != set(lead.index[lead > 0.1]):
@@ -74,8 +74,8 @@ choice(
 
 @exercise(
     "08.5",
-    hint="accepted = p.max(axis=1) > 0.99; right = p.argmax(axis=1) == few_y. A mean of True and False is a share, and "
-    "right[accepted] are those of the accepted ones.",
+    hint="accepted = p.max(axis=1) > 0.99; hit = p.argmax(axis=1) == few_y (not right: that name is taken). A mean of "
+    "True and False is a share, and hit[accepted] are those of the accepted ones.",
 )
 def accepted_in_the_fog(answer, p, few_y):
     """Share of the pictures with confidence above 0.99, and the share of wrong ones among them."""
