@@ -7,6 +7,7 @@ which notebooks/03_baseline_cnn.ipynb and 08_robustness.ipynb read, is written w
 """
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -23,7 +24,6 @@ from helpers.files import read_json, write_json
 from helpers.models import augment
 from helpers.models.networks import baseline_cnn, report_cnn
 from helpers.notebook.run import environment
-from helpers.training.fitting import cosine_decay
 from tools import trainings
 
 FILE = paths.REFERENCE / "ablation.json"
@@ -52,7 +52,7 @@ def train_and_measure(item: tuple[str, int], train, validation, test) -> dict[st
         augmented = settings.pop("augmented", True)
         model = baseline_cnn(**settings)
         front = [augment.augmentation(noise=0.02)] if augmented else []
-        rate = cosine_decay(RATE, len(x), BATCH_SIZE, EPOCHS)
+        rate = keras.optimizers.schedules.CosineDecay(RATE, EPOCHS * math.ceil(len(x) / BATCH_SIZE))
     learner = keras.Sequential([keras.Input((28, 28, 1)), *front, model])
     learner.compile(keras.optimizers.Adam(rate), "categorical_crossentropy", metrics=["accuracy"])
     learner.fit(x, y, BATCH_SIZE, EPOCHS, verbose=0)

@@ -4,7 +4,7 @@ Side by side on the test images: the student report's network and keras.io's, tr
 reference network, in the seeds that `make reference` keeps, or the shipped one alone. Writes
 outputs/reference/robustness.json after each network; trained peers stay in outputs/peers/, so an interrupted
 measurement trains none of them again. About a quarter of an hour per seed on two cores. Nothing is chosen here:
-temperatures are fitted on validation images, corruptions are the benchmark's. Explained in notebooks/05_evaluation.ipynb.
+temperatures are fitted on validation images, corruptions are the benchmark's. Explained in notebooks/08_robustness.ipynb.
 """
 
 import argparse
@@ -105,14 +105,13 @@ def measure(model, validation, test, size: int, severity_size: int) -> dict[str,
 
     x, y = data.subset(*test, size, 0)
     scale = confidence.temperature(classifier(to_input(validation[0])), validation[1])
-    said = robustness.answers({"it": classifier}, x)["it"]
+    said = {condition: classifier(changed) for condition, changed in robustness.conditions(x)}
     accuracy = robustness.accuracies(said, y)
     found = {f"accuracy/{key}": value for key, value in (accuracy.to_dict() | robustness.means(accuracy)).items()}
     found |= {"temperature": scale} | knowing(said, y, scale)
     few_x, few_y = data.subset(x, y, severity_size, 0)
-    levels = robustness.answers({"it": classifier}, few_x, robustness.EVERY_SEVERITY)["it"]
-    for (name, level), answer in levels.items():
-        found[f"severity/{name}/{level}"] = float(np.mean(answer.argmax(axis=1) == few_y))
+    for (name, level), changed in robustness.conditions(few_x, robustness.EVERY_SEVERITY):
+        found[f"severity/{name}/{level}"] = float(np.mean(classifier(changed).argmax(axis=1) == few_y))
     return found | {f"adapted/{key}": value for key, value in adaptation(model, x, y).items()}
 
 

@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
         folder = paths.outputs() / "reference-training" / "refit"
         shutil.rmtree(folder, ignore_errors=True)
         for name in NETWORK:
-            copy(TARGET / name, folder / name)
+            write_bytes(folder / name, (TARGET / name).read_bytes())
     else:
         recipe = dataclasses.replace(recipes.REFERENCE, epochs=args.epochs or recipes.REFERENCE.epochs)
         rows = train_seeds(recipe, args)
@@ -56,16 +56,10 @@ def main(argv: list[str] | None = None) -> None:
         folder = export(network_file(recipe.epochs, best["seed"]))
     fit(folder)
     for name in (*NETWORK, *FITTED):
-        copy(folder / name, TARGET / name)
+        write_bytes(TARGET / name, (folder / name).read_bytes())
     if not args.refit:
         write_scores(recipe, rows, best["seed"])
     print(f"Files in {paths.display(TARGET)}/")
-
-
-def copy(source: Path, target: Path) -> None:
-    """Copies a file, whole or not at all."""
-    with atomic(target) as partial:
-        shutil.copyfile(source, partial)
 
 
 def train_seeds(recipe: recipes.Recipe, args: argparse.Namespace) -> list[dict]:

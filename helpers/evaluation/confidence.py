@@ -1,24 +1,18 @@
 """Calibration of probabilities, and selective classification. Explained in notebooks/08_robustness.ipynb.
 
-Labels are integers from 0, (N,); logits and probabilities have shape (N, classes). Arrays that do not match raise
-UserError. Nothing here imports TensorFlow: it takes predictions, not models.
+Labels are integers from 0, (N,); logits and probabilities have shape (N, classes).
+Nothing here imports TensorFlow: it takes predictions, not models.
 """
 
 import numpy as np
 import pandas as pd
-from scipy import special
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp
 from sklearn.metrics import roc_auc_score
 
-from helpers.errors import UserError
+from helpers.predict.confidence import softmax
 
 BINS = 15  # as in Guo and others, 2017
-
-
-def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Probabilities of logits divided by a temperature, in double precision."""
-    return special.softmax(np.asarray(logits, np.float64) / temperature, axis=1)
 
 
 def temperature(logits: np.ndarray, y_true: np.ndarray) -> float:
@@ -45,7 +39,6 @@ def reliability(probabilities: np.ndarray, y_true: np.ndarray, bins: int = BINS)
     Returns:
         One row per bin, least confident first: confidence (mean probability of the predicted class), accuracy, images.
     """
-    check_probabilities(probabilities, y_true)
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == y_true
     order = np.argsort(confidence, kind="stable")
     parts = [part for part in np.array_split(order, bins) if len(part)]
@@ -123,13 +116,3 @@ def images_to_human(curve: pd.DataFrame, accuracy: float) -> int:
     """The smallest number of images to hand to a human so that the rest reach this accuracy; N if they never do."""
     reached = np.flatnonzero(curve["accuracy"] >= accuracy)
     return len(curve) - (int(reached[-1]) + 1 if len(reached) else 0)
-
-
-def check_probabilities(probabilities: np.ndarray, y_true: np.ndarray) -> None:
-    """Raises UserError unless there is one row per label and one column per class."""
-    largest = np.max(y_true, initial=0)
-    if probabilities.ndim != 2 or len(probabilities) != len(y_true) or largest >= probabilities.shape[1]:
-        raise UserError(
-            f"Probabilities of shape {probabilities.shape} do not fit {len(y_true)} labels up to {largest}: "
-            "expected one row per image, one column per class."
-        )

@@ -1,20 +1,19 @@
 """Robustness of classifiers to distribution shift. Explained in notebooks/08_robustness.ipynb.
 
-A classifier is a function here, from images float32 (N, 28, 28, 1), 0..1, to logits or probabilities (N, classes). A
-condition is (name of a corruption, severity or None for the benchmark's own).
+A condition is (name of a corruption, severity or None for the benchmark's own).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
 
 from helpers import data
-from helpers.evaluation.confidence import calibration, softmax
+from helpers.evaluation.confidence import calibration
 from helpers.evaluation.corruptions import CORRUPTIONS, GEOMETRIC, corrupt
 from helpers.images.candidates import preprocess
+from helpers.predict.confidence import softmax
 
-Classifier = Callable[[np.ndarray], np.ndarray]
 Condition = tuple[str, int | None]
 IDENTITY = "identity"  # the benchmark's sixteenth condition, without a change
 DEFAULT: tuple[Condition, ...] = tuple((name, None) for name in (IDENTITY, *CORRUPTIONS))
@@ -29,17 +28,6 @@ def conditions(x: np.ndarray, which: Iterable[Condition] = DEFAULT, seed: int = 
     for name, severity in which:
         changed = x.astype("float32") if name == IDENTITY else corrupt(x, name, severity, seed)
         yield (name, severity), changed[..., None] / 255
-
-
-def answers(
-    classifiers: Mapping[str, Classifier], x: np.ndarray, which: Iterable[Condition] = DEFAULT, seed: int = 0
-) -> dict[str, dict[Condition, np.ndarray]]:
-    """The outputs of each classifier for the same corrupted images, by classifier and condition."""
-    said = {name: {} for name in classifiers}
-    for condition, changed in conditions(x, which, seed):
-        for name, classifier in classifiers.items():
-            said[name][condition] = classifier(changed)
-    return said
 
 
 def accuracies(said: Mapping[Condition, np.ndarray], y: np.ndarray) -> pd.Series:

@@ -84,7 +84,6 @@ class RandomWarp(RandomChange):
         super().__init__(settings, seed, **kwargs)
 
     def change(self, images, chance):
-        """The images after all layers, each with a seed of its own."""
         """The images, each resampled by its own random map."""
         height, width = images.shape[1:3]
         rows, columns = np.mgrid[:height, :width].reshape(2, 1, -1).astype("float32")
@@ -114,7 +113,6 @@ def smooth_basis(height: int, width: int, grid: int) -> np.ndarray:
     """Weights of grid × grid control points at each pixel: Gaussian bumps that add up to 1, (grid², H·W)."""
 
     def along(size):
-        """The weights along one axis: (grid, size)."""
         spacing = (size - 1) / (grid - 1)
         centres = np.arange(grid)[:, None] * spacing
         bumps = np.exp(-0.5 * ((np.arange(size) - centres) / (0.6 * spacing)) ** 2)
@@ -240,7 +238,6 @@ def prepare(front: keras.Sequential) -> Callable:
     """A stack of RandomChange layers as a function of images and a seed, for an input pipeline (see `training.fit`)."""
 
     def change(images, seed):
-        """The images after all layers; the seed decides all that is random."""
         chance = Chance(seed)
         for layer in front.layers:
             images = layer.change(images, Chance(chance.next()))

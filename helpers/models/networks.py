@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 AT_ONCE = 500  # images per forward pass, which bounds the memory
+WINDOW = 7  # side in pixels of what `local_contrast` compares a pixel with
 
 
 def report_cnn(num_classes: int = 10) -> keras.Model:
@@ -111,7 +112,7 @@ def tiny_cnn(filters: tuple[int, ...] = (8, 16, 16, 16, 16), num_classes: int = 
     return keras.Model(inputs, _answer(x, num_classes), name="tiny_cnn")
 
 
-def local_contrast(images, window: int = 7):
+def local_contrast(images):
     """Local contrast normalisation: each pixel minus the local mean, divided by the local standard deviation.
 
     Makes the input invariant to brightness and contrast, global or slowly varying. (N, H, W, 1) in and out. After
@@ -120,8 +121,7 @@ def local_contrast(images, window: int = 7):
     """
 
     def mean(x):
-        """The mean of the window round each pixel."""
-        return layers.AveragePooling2D(window, strides=1, padding="same", dtype="float32")(x)
+        return layers.AveragePooling2D(WINDOW, strides=1, padding="same", dtype="float32")(x)
 
     difference = layers.Subtract(dtype="float32")([images, mean(images)])
     energy = difference * difference

@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     ["fitting", "recipes", "drawn_digits"],
     {
-        "fitting": ["cosine_decay", "fit", "one_cycle"],
+        "fitting": ["fit", "one_cycle"],
         "recipes": ["FAST", "REFERENCE", "Recipe"],
         "drawn_digits": ["draw"],
     },

@@ -1,8 +1,11 @@
-"""Compiling and fitting a model. Explained in notebooks/03_baseline_cnn.ipynb and 07_faster_and_better.ipynb."""
+"""One training, along one cycle of the learning rate, which goes on where it was interrupted.
+
+Explained in notebooks/03_baseline_cnn.ipynb and 07_faster_and_better.ipynb.
+"""
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -14,88 +17,44 @@ from helpers.errors import UserError
 from helpers.files import atomic
 
 Part = tuple[np.ndarray, np.ndarray]  # images and labels
-Schedule = keras.optimizers.schedules.LearningRateSchedule
 Prepare = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]  # images and a seed -> images
+WARMUP = 0.2  # fraction of all steps during which the learning rate rises
 
 
-def cosine_decay(learning_rate: float, images: int, batch_size: int, epochs: int) -> Schedule:
-    """A learning rate that falls from `learning_rate` to 0 at the last step, along half a cosine.
-
-    Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017, without the restarts.
-    """
-    return keras.optimizers.schedules.CosineDecay(learning_rate, decay_steps=epochs * math.ceil(images / batch_size))
-
-
-def one_cycle(peak: float, images: int, batch_size: int, epochs: int, warmup: float = 0.2) -> Schedule:
-    """A learning rate that rises to `peak` during the fraction `warmup` of all steps, then falls to 0.
+def one_cycle(peak: float, images: int, batch_size: int, epochs: int) -> keras.optimizers.schedules.CosineDecay:
+    """A learning rate that rises to `peak` during WARMUP of all steps, then falls to 0.
 
     The warm-up makes a high peak stable; the high rate then converges fast and avoids narrow minima. Smith and Topin,
     "Super-convergence", 2018, with half a cosine for the fall.
     """
     steps = epochs * math.ceil(images / batch_size)
-    rise = round(warmup * steps)
-    if not rise:
-        return keras.optimizers.schedules.CosineDecay(peak, steps)
+    rise = round(WARMUP * steps)
     return keras.optimizers.schedules.CosineDecay(peak / 25, steps - rise, warmup_target=peak, warmup_steps=rise)
 
 
 def fit(
-    model: keras.Model,
-    train: Part,
-    validation: Part | None,
-    epochs: int,
-    batch_size: int = 128,
-    optimizer: float | Schedule | keras.Optimizer = 1e-3,
-    augmentation: keras.Layer | Prepare | None = None,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-    label_smoothing: float = 0.0,
-    checkpoint: Path | None = None,
-    seed: int = 0,
-) -> dict[str, list[float]]:
-    """Compiles and trains `model` on categorical cross-entropy.
+    model: keras.Model, part: Part, epochs: int, batch_size: int, seed: int, prepare: Prepare | None = None,
+    callbacks: tuple = (), checkpoint: Path | None = None,
+) -> dict[str, list[float]]:  # fmt: skip
+    """Trains a compiled model on images uint8 (N, 28, 28, 1) and one-hot labels; returns one value per epoch for each metric.
 
-    Args:
-        train: images float32 (N, 28, 28, 1), 0..1, or uint8, 0..255, scaled batch by batch to save memory; one-hot labels.
-        validation: the same, float32 only; None for none.
-        optimizer: a Keras optimizer, or the learning rate of Adam.
-        augmentation: a layer, put in front of the model during training only, or a function of images and a seed that
-            changes each batch in the input pipeline, in parallel with the training step (see `augment.prepare`).
-        checkpoint: file that keeps the state after each epoch. A training that finds its file resumes from there and
-            ends with the same weights as without the interruption; delete the file to start again.
-        seed: of the order of images, with a checkpoint, uint8 images or a function as augmentation; else Keras's own.
-
-    Returns:
-        Keras's history: a list with one value per epoch for each metric.
-
-    Raises:
-        UserError: if the loss becomes NaN, or the checkpoint is damaged or belongs to another training.
+    `prepare` changes each batch in the input pipeline, in parallel with the training step (see `augment.prepare`); it
+    and the order depend on the seed. The file `checkpoint` keeps the state after each epoch: a training that finds it
+    resumes from there and ends with the same weights as without the interruption. Raises UserError if the loss becomes
+    NaN, or the checkpoint is damaged or belongs to another training.
     """
-    learner, prepare = model, augmentation
-    if isinstance(augmentation, keras.Layer):
-        learner, prepare = keras.Sequential([keras.Input(model.input_shape[1:]), augmentation, model]), None
-    if not isinstance(optimizer, keras.Optimizer):
-        optimizer = keras.optimizers.Adam(optimizer)
-    loss = keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)
-    learner.compile(optimizer, loss=loss, metrics=["accuracy"])
-    settings = {"epochs": epochs, "validation_data": validation, "verbose": 0}
-    settings |= {"validation_batch_size": 1000} if validation else {}  # without gradients, large batches are faster
-    # First, so that a bad loss ends the training before the state is saved.
-    watchers = [keras.callbacks.TerminateOnNaN(), *callbacks]
-    if checkpoint is None and prepare is None and train[0].dtype != np.uint8:
-        history = learner.fit(*train, batch_size=batch_size, callbacks=watchers, **settings).history
-    else:
-        steps = math.ceil(len(train[0]) / batch_size)
-        identity = {"images": len(train[0]), "batch_size": batch_size, "epochs": epochs, "seed": seed}
-        keeper = Checkpoint(checkpoint, identity)
-        done = keeper.restore(learner)
-        batches = shuffled_batches(train, batch_size, seed, done, epochs, prepare)
-        settings |= {"initial_epoch": done, "steps_per_epoch": steps, "shuffle": False}
-        learner.fit(batches, callbacks=[*watchers, keeper], **settings)
-        history = keeper.history
-    if not history or not np.isfinite(history["loss"][-1]):
-        epoch = len(history.get("loss", [0]))
-        raise UserError(f"Training stopped in epoch {epoch}: the loss is not a number; lower the learning rate.")
-    return {name: [float(value) for value in values] for name, values in history.items()}
+    steps = math.ceil(len(part[0]) / batch_size)
+    keeper = Checkpoint(checkpoint, {"images": len(part[0]), "batch_size": batch_size, "epochs": epochs, "seed": seed})
+    done = keeper.restore(model)
+    watchers = [keras.callbacks.TerminateOnNaN(), *callbacks, keeper]
+    batches = shuffled_batches(part, batch_size, seed, done, epochs, prepare)
+    model.fit(
+        batches, epochs=epochs, initial_epoch=done, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=watchers
+    )
+    losses = keeper.history["loss"]
+    if not math.isfinite(losses[-1]):
+        raise UserError(f"Training stopped in epoch {len(losses)}: the loss is not a number; lower the learning rate.")
+    return keeper.history
 
 
 def shuffled_batches(
@@ -108,15 +67,12 @@ def shuffled_batches(
     images, labels = (tf.constant(array) for array in part)
 
     def epoch(number):
-        """The batches of an epoch, in an order that its number and the seed decide."""
         order = tf.random.experimental.stateless_shuffle(tf.range(len(images)), seed=[seed, number])
         rows = tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
         return rows.enumerate().map(lambda step, row: batch(number, tf.cast(step, "int32"), row))
 
     def batch(number, step, row):
-        """The images and labels of some rows, prepared."""
-        chosen = tf.gather(images, row)
-        chosen = tf.cast(chosen, "float32") / 255 if chosen.dtype == tf.uint8 else chosen
+        chosen = tf.cast(tf.gather(images, row), "float32") / 255
         return chosen if prepare is None else prepare(chosen, tf.stack([number, step]) + seed), tf.gather(labels, row)
 
     # int32, since both parts of the seed of stateless_shuffle must have the same type

@@ -12,7 +12,6 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from helpers.data import to_input
 from helpers.models import augment
 from helpers.models.networks import fast_cnn, reference_cnn
 from helpers.training.drawn_digits import draw
@@ -27,7 +26,7 @@ class Recipe:
     empty one omits the layer.
     """
 
-    network: Callable[..., keras.Model]  # builds the uncompiled model; takes num_classes and fused
+    network: Callable[..., keras.Model]  # builds the uncompiled model; takes `fused`
     epochs: int
     batch_size: int = 128
     peak: float = 0.2  # of the learning rate
@@ -63,22 +62,13 @@ def augmentation(recipe: Recipe) -> keras.Sequential | None:
     return keras.Sequential(steps, name="augmentation") if steps else None
 
 
-def train(
-    recipe: Recipe,
-    part: Part,
-    seed: int,
-    validation: Part | None = None,
-    checkpoint: Path | None = None,
-    callbacks: tuple[keras.callbacks.Callback, ...] = (),
-    num_classes: int = 10,
-) -> tuple[keras.Model, dict[str, list[float]], float]:
+def train(recipe: Recipe, part: Part, seed: int, checkpoint: Path | None = None, callbacks: tuple = ()):
     """Trains a network by a recipe.
 
     Args:
-        part: training images uint8 (N, 28, 28) and labels (N,).
+        part: training images uint8 (N, 28, 28) and labels (N,) from 0 to 9.
         seed: of initial weights, order of images and augmentation.
-        validation: held-out images and labels.
-        checkpoint: see `fit`.
+        checkpoint, callbacks: see `fit`.
 
     Returns:
         The network (float32, only Keras's own layers), the history of `fit`, and its seconds.
@@ -93,33 +83,22 @@ def train(
     policy = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy(fastest_precision() if recipe.half else "float32")
     try:
-        learner, front = recipe.network(num_classes=num_classes, fused=True), augmentation(recipe)
+        learner, front = recipe.network(fused=True), augmentation(recipe)
     finally:
         keras.mixed_precision.set_global_policy(policy)
-    schedule = one_cycle(recipe.peak, len(part[0]), recipe.batch_size, recipe.epochs)
     start = time.perf_counter()
-    history = fit(
-        learner,
-        (part[0][..., None], keras.utils.to_categorical(part[1], num_classes)),
-        validation and (to_input(validation[0]), keras.utils.to_categorical(validation[1], num_classes)),
-        recipe.epochs,
-        recipe.batch_size,
-        keras.optimizers.SGD(
-            schedule,
-            momentum=0.9,
-            nesterov=True,
-            weight_decay=recipe.weight_decay,
-            use_ema=recipe.averaging > 0,
-            ema_momentum=recipe.averaging or 0.99,
-        ),
-        augmentation=front and augment.prepare(front),
-        callbacks=callbacks,
-        label_smoothing=recipe.label_smoothing,
-        checkpoint=checkpoint,
-        seed=seed,
+    optimizer = keras.optimizers.SGD(
+        one_cycle(recipe.peak, len(part[0]), recipe.batch_size, recipe.epochs), momentum=0.9, nesterov=True,
+        weight_decay=recipe.weight_decay, use_ema=recipe.averaging > 0, ema_momentum=recipe.averaging or 0.99,
+    )  # fmt: skip
+    learner.compile(
+        optimizer, keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing), metrics=["accuracy"]
     )
+    part = part[0][..., None], keras.utils.to_categorical(part[1], 10)
+    prepare = front and augment.prepare(front)
+    history = fit(learner, part, recipe.epochs, recipe.batch_size, seed, prepare, callbacks, checkpoint)
     seconds = time.perf_counter() - start
-    model = recipe.network(num_classes=num_classes)
+    model = recipe.network()
     model.set_weights(learner.get_weights())
     return model, history, seconds
 

@@ -15,11 +15,6 @@ def images():
     return dataset.x_test[:30], dataset.y_test[:30]
 
 
-def perfect(y):
-    """A classifier that knows the labels, whatever it is shown."""
-    return lambda x: 9.0 * np.eye(10)[y]
-
-
 def test_conditions_are_the_benchmarks(images):
     x, _ = images
     found = {name: changed for (name, _), changed in robustness.conditions(x, seed=5)}
@@ -29,13 +24,11 @@ def test_conditions_are_the_benchmarks(images):
     assert all(changed.dtype == np.float32 and changed.shape == (30, 28, 28, 1) for changed in found.values())
 
 
-def test_all_classifiers_see_the_same(images):
+def test_every_classifier_sees_the_same(images):
     x, y = images
-    seen = {"a": [], "b": []}
-    classifiers = {name: lambda x, name=name: seen[name].append(x) or perfect(y)(x) for name in seen}
-    said = robustness.answers(classifiers, x)
-    assert all(map(np.array_equal, seen["a"], seen["b"])) and list(said) == ["a", "b"]
-    accuracy = robustness.accuracies(said["a"], y)
+    first, again = ([changed for _, changed in robustness.conditions(x)] for _ in range(2))
+    assert all(map(np.array_equal, first, again))
+    accuracy = robustness.accuracies({condition: np.eye(10)[y] for condition in robustness.DEFAULT}, y)
     assert len(accuracy) == 16 and (accuracy == 1).all()
 
 

@@ -1,13 +1,11 @@
-"""helpers.models and training.fit: shapes and counts, what augmentation may do, and that training repeats."""
+"""helpers.models: shapes and counts, and what augmentation may do."""
 
 import keras
 import numpy as np
 import pytest
 
 from helpers import models
-from helpers.errors import UserError
 from helpers.models import augment
-from helpers.training.fitting import fit
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -240,76 +238,3 @@ def test_patches_cover_rectangles_and_bring_pieces_of_others():
     white_on_black = (changed[500:] == 1).any(axis=(1, 2)).mean()
     assert 0.3 < white_on_black < 0.5  # a piece of the reversed batch, half the time, if it is a pixel large
     assert not (changed[:500] > 1).any() and ((changed[:500] < 1) & (changed[:500] > 0)).any()
-
-
-# --- training
-
-
-def tiny_model():
-    return keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10, "softmax")])
-
-
-def part(n, seed=0):
-    labels = np.random.default_rng(seed).integers(0, 10, n)
-    x = images(n, seed) * 0.1
-    x[np.arange(n), labels, :, 0] = 1  # row number `label` is white: easy to learn
-    return x, keras.utils.to_categorical(labels, 10)
-
-
-def train(**settings):
-    keras.utils.set_random_seed(0)
-    return fit(tiny_model(), part(200), part(100, 1), batch_size=32, **settings)
-
-
-def test_fit_learns_and_returns_plain_numbers():
-    history = train(epochs=8, optimizer=0.01)
-    assert set(history) >= {"accuracy", "loss", "val_accuracy", "val_loss"}
-    assert all(len(values) == 8 and type(values[0]) is float for values in history.values())
-    assert history["loss"][-1] < history["loss"][0] and history["val_accuracy"][-1] > 0.9
-
-
-def test_same_seed_same_weights():
-    def small(seed):
-        keras.utils.set_random_seed(seed)
-        model = models.baseline_cnn((4, 4), dense_units=8)
-        front = augment.augmentation(noise=0.1)  # its random numbers count too
-        return fit(model, part(96), part(32), epochs=1, augmentation=front), model.get_weights()
-
-    (first, weights), (again, weights_again), (other, _) = small(3), small(3), small(4)
-    assert first == again and first != other
-    assert all(np.array_equal(a, b) for a, b in zip(weights, weights_again, strict=True))
-
-
-def test_augmentation_takes_part_and_is_not_kept():
-    class Counter(keras.layers.Layer):
-        calls = 0
-
-        def call(self, x, training=False):
-            Counter.calls += bool(training)
-            return x
-
-    keras.utils.set_random_seed(0)
-    model = tiny_model()
-    before = model.get_weights()
-    fit(model, part(64), part(32), epochs=1, augmentation=Counter())
-    assert Counter.calls > 0 and not np.array_equal(before[0], model.get_weights()[0])
-    assert not any(isinstance(layer, Counter) for layer in model.layers)
-
-
-def test_loss_that_is_not_a_number_is_one_sentence():
-    class Diverging(keras.layers.Layer):
-        def call(self, x):
-            return x * float("nan")
-
-    model = keras.Sequential([*tiny_model().layers, Diverging()])
-    model.build((None, 28, 28, 1))
-    with pytest.raises(
-        UserError, match="Training stopped in epoch 1: the loss is not a number; lower the learning rate"
-    ):
-        fit(model, part(64), part(32), epochs=3)
-
-
-def test_callbacks_are_called():
-    seen = []
-    train(epochs=3, callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch))])
-    assert seen == [0, 1, 2]
