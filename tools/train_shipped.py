@@ -32,7 +32,7 @@ from tools.trainings import add_training_options, at_least_1, network_file, over
 
 TARGET = paths.REFERENCE
 NETWORK = ("digits.keras", "digits.tflite")
-FITTED = ("calibration.json", "gate.npz", "line_weights.json")
+FITTED = ("gate.npz", "calibration.json", "line_weights.json")  # the threshold after its gate, as `save_gate` does
 
 
 @command

@@ -50,15 +50,17 @@ def full_disk(*args, **kwargs):
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_full_disk_is_one_sentence(tmp_path, monkeypatch, step):
-    path = tmp_path / "file.json"
-    path.write_text("old")
+def test_full_disk_is_one_sentence(tmp_path, outputs, monkeypatch, step):
+    outputs.mkdir()
     monkeypatch.setattr(os, step, full_disk)
-    with pytest.raises(UserError) as caught:
-        write_json(path, {"a": 1})
-    message = str(caught.value)
-    assert "file.json could not be written (No space left on device)" in message and "OUTPUTS_DIR" in message
-    assert path.read_text() == "old" and not leftovers(tmp_path)
+    for path in (outputs / "file.json", tmp_path / "file.json"):
+        path.write_text("old")
+        with pytest.raises(UserError) as caught:
+            write_json(path, {"a": 1})
+        message = str(caught.value)
+        assert "file.json could not be written (No space left on device)" in message
+        assert ("OUTPUTS_DIR" in message) == (path.parent == outputs)  # elsewhere it would not help
+        assert path.read_text() == "old" and not leftovers(path.parent)
 
 
 def test_full_disk_while_writing_is_one_sentence(tmp_path):

@@ -62,6 +62,11 @@ def test_nothing_to_read(tmp_path, capsys):
     assert end.value.code == 2
 
 
+def test_force_without_a_csv_file_is_told(tmp_path, capsys):
+    assert main([str(tmp_path), "--force"]) == 2
+    assert capsys.readouterr().err == "Error: --force starts a CSV file anew: name the file with --csv.\n"
+
+
 def test_a_folder_that_may_not_be_opened_is_a_row(tree, model, monkeypatch, capsys):
     top, expected = tree
     scan = os.scandir
