@@ -28,8 +28,7 @@ from helpers.files import write_json
 from helpers.models.networks import adapt_normalisation, open_network
 from helpers.notebook.run import environment
 from helpers.predict.confidence import softmax
-from helpers.training import recipes
-from tools import trainings
+from tools import recipes, trainings
 
 ADAPTED = 500  # images at a time whose statistics batch normalisation takes over
 ROWS = ("mean", "mean_unseen", "lowest")

@@ -49,10 +49,11 @@ def augmented(x: np.ndarray, seed: int) -> np.ndarray:
     with quiet_stderr():  # TensorFlow greets there
         import keras
 
-        from helpers.models import augment
+        from helpers.models.augment import RandomWarp
+        from tools.distortions import RandomNoise, RandomStroke, prepare
 
-    steps = augment.RandomWarp(15, 0.08, 0.2, 20, 1.0), augment.RandomStroke(0.6, 0.6), augment.RandomNoise(0.4, 0.4)
-    change = augment.prepare(keras.Sequential(steps))
+    steps = RandomWarp(15, 0.08, 0.2, 20, 1.0), RandomStroke(0.6, 0.6), RandomNoise(0.4, 0.4)
+    change = prepare(keras.Sequential(steps))
     parts = [change(to_input(x[i : i + 1024]), (seed, i)) for i in range(0, len(x), 1024)]
     return np.concatenate([np.round(255 * np.clip(part, 0, 1))[..., 0].astype(np.uint8) for part in parts])
 

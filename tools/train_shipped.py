@@ -24,7 +24,7 @@ from helpers.evaluation.robustness import other_hands
 from helpers.files import atomic, read_json, sha256, write_json
 from helpers.models.networks import open_network
 from helpers.notebook.run import environment
-from helpers.training import recipes
+from tools import recipes
 from tools.fit_gate import make_gate
 from tools.fit_line_weights import make_line_weights
 from tools.portable import portable

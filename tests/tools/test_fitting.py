@@ -1,12 +1,13 @@
-"""helpers.training.fitting: schedules, and a training that is interrupted and resumed as if it had not been."""
+"""tools.fitting: schedules, and a training that is interrupted and resumed as if it had not been."""
 
 import keras
 import numpy as np
 import pytest
 
 from helpers.errors import UserError
-from helpers.models import augment
-from helpers.training.fitting import WARMUP, fit, one_cycle, shuffled_batches
+from helpers.models.augment import RandomWarp
+from tools.distortions import RandomNoise, RandomStroke, prepare
+from tools.fitting import WARMUP, fit, one_cycle, shuffled_batches
 
 
 def part(n):
@@ -43,9 +44,9 @@ def run(file, epochs=4, stop_after=None):
                 raise KeyboardInterrupt
 
     model = build(one_cycle(0.05, 200, 32, epochs))
-    steps = augment.RandomWarp(15.0, 0.08, 0.15, 15.0, 0.8), augment.RandomStroke()
-    prepare = augment.prepare(keras.Sequential(steps))
-    return model, fit(model, part(200), epochs, 32, 5, prepare, (Interrupt(),), file)
+    steps = RandomWarp(15.0, 0.08, 0.15, 15.0, 0.8), RandomStroke()
+    change = prepare(keras.Sequential(steps))
+    return model, fit(model, part(200), epochs, 32, 5, change, (Interrupt(),), file)
 
 
 def test_an_interrupted_training_ends_with_the_same_weights(tmp_path):
@@ -66,7 +67,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(tmp_path):
 
 def test_images_are_prepared_again_in_each_batch_and_epoch():
     x, y = np.zeros((8, 28, 28, 1), np.uint8), np.zeros((8, 10), "float32")
-    noise = augment.prepare(keras.Sequential([augment.RandomNoise(0.5)]))
+    noise = prepare(keras.Sequential([RandomNoise(0.5)]))
     batches = [x for x, _ in shuffled_batches((x, y), 4, 1, 0, 2, noise).as_numpy_iterator()]
     assert len({batch.tobytes() for batch in batches}) == len(batches) == 4
     later = [x for x, _ in shuffled_batches((x, y), 4, 1, 1, 2, noise).as_numpy_iterator()]

@@ -38,7 +38,7 @@ def fit(
 ) -> dict[str, list[float]]:  # fmt: skip
     """Trains a compiled model on images uint8 (N, 28, 28, 1) and one-hot labels; returns one value per epoch for each metric.
 
-    `prepare` changes each batch in the input pipeline, in parallel with the training step (see `augment.prepare`); it
+    `prepare` changes each batch in the input pipeline, in parallel with the training step (see `distortions.prepare`); it
     and the order depend on the seed. The file `checkpoint` keeps the state after each epoch: a training that finds it
     resumes from there and ends with the same weights as without the interruption. Raises UserError if the loss becomes
     NaN, or the checkpoint is damaged or belongs to another training.
