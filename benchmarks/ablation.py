@@ -15,11 +15,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from benchmarks import mnist_c
 from helpers import data, paths
 from helpers.console import command
 from helpers.data import to_input
-from helpers.evaluation import robustness
 from helpers.evaluation.metrics import spread
+from helpers.evaluation.robustness import IDENTITY
 from helpers.files import read_json, write_json
 from helpers.models import augment
 from helpers.models.networks import baseline_cnn, report_cnn
@@ -59,9 +60,9 @@ def train_and_measure(item: tuple[str, int], train, validation, test) -> dict[st
     found = {"val_accuracy": learner.evaluate(x_val, y_val, 1000, verbose=0, return_dict=True)["accuracy"]}
     found["accuracy"] = learner.evaluate(x, y, 1000, verbose=0, return_dict=True)["accuracy"]  # no dropout, no changes
     images, labels = (part[:CORRUPTED] for part in test)
-    for (condition, _), changed in robustness.conditions(images):
+    for (condition, _), changed in mnist_c.conditions(images):
         found[f"mnist_c/{condition}"] = float(np.mean(model.predict(changed, 1000, verbose=0).argmax(1) == labels))
-    corrupted = [found[f"mnist_c/{name}"] for name, _ in robustness.DEFAULT if name != robustness.IDENTITY]
+    corrupted = [found[f"mnist_c/{name}"] for name, _ in mnist_c.DEFAULT if name != IDENTITY]
     return found | {"mnist_c/mean": float(np.mean(corrupted))}
 
 

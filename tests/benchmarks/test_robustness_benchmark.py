@@ -19,7 +19,7 @@ def few():
 
 
 def test_measures_a_network_and_prints_its_row(few, capsys, monkeypatch):
-    monkeypatch.setattr(robustness.robustness, "EVERY_SEVERITY", (("fog", 1), ("fog", 3)))
+    monkeypatch.setattr(robustness.mnist_c, "EVERY_SEVERITY", (("fog", 1), ("fog", 3)))
     found = robustness.measure(models.baseline_cnn(filters=(4, 8)), *few[1:], size=60, severity_size=20)
     assert {"accuracy/fog", "accuracy/mean", "severity/fog/3", "adapted/fog"} <= found.keys()
     assert {"clean/ece", "corrupted/ece", "clean/auroc_margin"} <= found.keys()
