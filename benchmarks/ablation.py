@@ -7,6 +7,7 @@ which notebooks/03_baseline_cnn.ipynb and 08_robustness.ipynb read, is written w
 """
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -14,16 +15,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from benchmarks import mnist_c
 from helpers import data, paths
 from helpers.console import command
 from helpers.data import to_input
-from helpers.evaluation import robustness
 from helpers.evaluation.metrics import spread
+from helpers.evaluation.robustness import IDENTITY
 from helpers.files import read_json, write_json
 from helpers.models import augment
 from helpers.models.networks import baseline_cnn, report_cnn
 from helpers.notebook.run import environment
-from helpers.training.fitting import cosine_decay
 from tools import trainings
 
 FILE = paths.REFERENCE / "ablation.json"
@@ -52,16 +53,16 @@ def train_and_measure(item: tuple[str, int], train, validation, test) -> dict[st
         augmented = settings.pop("augmented", True)
         model = baseline_cnn(**settings)
         front = [augment.augmentation(noise=0.02)] if augmented else []
-        rate = cosine_decay(RATE, len(x), BATCH_SIZE, EPOCHS)
+        rate = keras.optimizers.schedules.CosineDecay(RATE, EPOCHS * math.ceil(len(x) / BATCH_SIZE))
     learner = keras.Sequential([keras.Input((28, 28, 1)), *front, model])
     learner.compile(keras.optimizers.Adam(rate), "categorical_crossentropy", metrics=["accuracy"])
     learner.fit(x, y, BATCH_SIZE, EPOCHS, verbose=0)
     found = {"val_accuracy": learner.evaluate(x_val, y_val, 1000, verbose=0, return_dict=True)["accuracy"]}
     found["accuracy"] = learner.evaluate(x, y, 1000, verbose=0, return_dict=True)["accuracy"]  # no dropout, no changes
     images, labels = (part[:CORRUPTED] for part in test)
-    for (condition, _), changed in robustness.conditions(images):
+    for (condition, _), changed in mnist_c.conditions(images):
         found[f"mnist_c/{condition}"] = float(np.mean(model.predict(changed, 1000, verbose=0).argmax(1) == labels))
-    corrupted = [found[f"mnist_c/{name}"] for name, _ in robustness.DEFAULT if name != robustness.IDENTITY]
+    corrupted = [found[f"mnist_c/{name}"] for name, _ in mnist_c.DEFAULT if name != IDENTITY]
     return found | {"mnist_c/mean": float(np.mean(corrupted))}
 
 

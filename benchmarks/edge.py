@@ -25,8 +25,7 @@ from helpers.data import to_input
 from helpers.files import read_json, write_json
 from helpers.models.networks import FusedBatchNormalization
 from helpers.notebook.run import environment
-from helpers.training import recipes
-from tools import trainings
+from tools import recipes, trainings
 
 FILE = paths.REFERENCE / "edge.json"
 CALIBRATION = 500  # training images that set the ranges of the activations

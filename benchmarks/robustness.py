@@ -4,7 +4,7 @@ Side by side on the test images: the student report's network and keras.io's, tr
 reference network, in the seeds that `make reference` keeps, or the shipped one alone. Writes
 outputs/reference/robustness.json after each network; trained peers stay in outputs/peers/, so an interrupted
 measurement trains none of them again. About a quarter of an hour per seed on two cores. Nothing is chosen here:
-temperatures are fitted on validation images, corruptions are the benchmark's. Explained in notebooks/05_evaluation.ipynb.
+temperatures are fitted on validation images, corruptions are the benchmark's. Explained in notebooks/08_robustness.ipynb.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import pandas as pd
 import tensorflow as tf
 from keras.layers import BatchNormalization
 
-from benchmarks import peers
+from benchmarks import mnist_c, peers
 from helpers import data, paths
 from helpers.console import command
 from helpers.data import to_input
@@ -28,8 +28,7 @@ from helpers.files import write_json
 from helpers.models.networks import adapt_normalisation, open_network
 from helpers.notebook.run import environment
 from helpers.predict.confidence import softmax
-from helpers.training import recipes
-from tools import trainings
+from tools import fit_gate, recipes, trainings
 
 ADAPTED = 500  # images at a time whose statistics batch normalisation takes over
 ROWS = ("mean", "mean_unseen", "lowest")
@@ -104,15 +103,14 @@ def measure(model, validation, test, size: int, severity_size: int) -> dict[str,
         return network.predict(x, batch_size=1000, verbose=0)["logits"]
 
     x, y = data.subset(*test, size, 0)
-    scale = confidence.temperature(classifier(to_input(validation[0])), validation[1])
-    said = robustness.answers({"it": classifier}, x)["it"]
-    accuracy = robustness.accuracies(said, y)
+    scale = fit_gate.temperature(classifier(to_input(validation[0])), validation[1])
+    said = {condition: classifier(changed) for condition, changed in mnist_c.conditions(x)}
+    accuracy = mnist_c.accuracies(said, y)
     found = {f"accuracy/{key}": value for key, value in (accuracy.to_dict() | robustness.means(accuracy)).items()}
     found |= {"temperature": scale} | knowing(said, y, scale)
     few_x, few_y = data.subset(x, y, severity_size, 0)
-    levels = robustness.answers({"it": classifier}, few_x, robustness.EVERY_SEVERITY)["it"]
-    for (name, level), answer in levels.items():
-        found[f"severity/{name}/{level}"] = float(np.mean(answer.argmax(axis=1) == few_y))
+    for (name, level), changed in mnist_c.conditions(few_x, mnist_c.EVERY_SEVERITY):
+        found[f"severity/{name}/{level}"] = float(np.mean(classifier(changed).argmax(axis=1) == few_y))
     return found | {f"adapted/{key}": value for key, value in adaptation(model, x, y).items()}
 
 
@@ -122,14 +120,14 @@ def knowing(said: dict, y: np.ndarray, temperature: float) -> dict[str, float]:
     found = {}
     for label, value in (("", temperature), ("_before", 1.0)):
         for place, scores in {
-            "clean": confidence.calibration(softmax(clean, value), y),
-            "corrupted": robustness.mean_calibration(said, y, value),
+            "clean": mnist_c.calibration(softmax(clean, value), y),
+            "corrupted": mnist_c.mean_calibration(said, y, value),
         }.items():
             found |= {f"{place}/{metric}{label}": score for metric, score in scores.items()}
     right = clean.argmax(axis=1) == y
-    for name, certainty in confidence.confidences(clean / temperature).items():
+    for name, certainty in mnist_c.confidences(clean / temperature).items():
         curve = confidence.risk_coverage(certainty, right)
-        found[f"clean/auroc_{name}"] = confidence.error_detection_auroc(certainty, right)
+        found[f"clean/auroc_{name}"] = mnist_c.error_detection_auroc(certainty, right)
         found[f"clean/accuracy_at_97_{name}"] = confidence.accuracy_at_coverage(curve, COVERAGE)
         found[f"clean/to_human_{name}"] = confidence.images_to_human(curve, HUMAN) / len(y)
     return found
@@ -140,7 +138,7 @@ def adaptation(model, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
     if not any(isinstance(layer, BatchNormalization) for layer in model.layers):
         return {}
     right = {}
-    for (name, _), changed in robustness.conditions(x):
+    for (name, _), changed in mnist_c.conditions(x):
         # In random order, so that each part holds all classes; the last, smaller part goes with the one before.
         order = np.random.default_rng(0).permutation(len(x))
         hits = [
@@ -153,7 +151,7 @@ def adaptation(model, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
 
 def report(summaries: dict) -> None:
     """Prints accuracies by corruption, one column per network, mean ± standard deviation in percent."""
-    names = [f"accuracy/{name}" for name, _ in robustness.DEFAULT] + [f"accuracy/{row}" for row in ROWS]
+    names = [f"accuracy/{name}" for name, _ in mnist_c.DEFAULT] + [f"accuracy/{row}" for row in ROWS]
     names += [f"adapted/{row}" for row in ROWS] + ["clean/ece", "corrupted/ece", "clean/auroc_margin"]
     names += ["clean/accuracy_at_97_margin", "clean/to_human_margin"]
     print(f"\n{'(%)':30}" + "".join(f"{name:>18}" for name in summaries))

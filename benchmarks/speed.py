@@ -28,7 +28,7 @@ from helpers.files import read_json, write_json
 from helpers.images.decode import read_image
 from helpers.notebook.run import environment
 from helpers.predict.network import load
-from helpers.training import recipes
+from tools import recipes
 from tools.trainings import at_least_1
 
 GOAL = 0.99  # test accuracy that a training has to reach
@@ -60,7 +60,7 @@ GROWTH = """
 import json, resource, sys
 import numpy as np
 from helpers import data
-from helpers.training import recipes
+from tools import recipes
 size = int(sys.argv[1])
 dataset = data.load()
 copies = -(-size // len(dataset.x_train))

@@ -41,7 +41,6 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs) -> int:
-        """`main`, with what it raises as one sentence and an exit code."""
         _open_streams()
         try:
             code = main(*args, **kwargs) or 0
@@ -82,11 +81,11 @@ def interrupted_after() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def add_scheduler_option(parser: "argparse.ArgumentParser") -> None:
+def add_scheduler_option(parser: "argparse.ArgumentParser", note: str = "") -> None:
     """Adds `--scheduler`, for `helpers.pool`; its default is Dask's own variable DASK_SCHEDULER_ADDRESS, else None."""
     text = "run on a Dask cluster: tcp://HOST:PORT, tls://HOST:PORT or a scheduler file (DASK_SCHEDULER_ADDRESS)"
     default = os.environ.get("DASK_SCHEDULER_ADDRESS") or None
-    parser.add_argument("--scheduler", metavar="ADDRESS", default=default, help=text)
+    parser.add_argument("--scheduler", metavar="ADDRESS", default=default, help=text + note)
 
 
 def _refusal(error: OSError) -> str:

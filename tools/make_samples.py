@@ -11,7 +11,9 @@ import cv2
 import numpy as np
 
 from helpers import data, paths
+from helpers.files import atomic
 from tools.simulate import lines, photos
+from tools.trainings import write_bytes
 
 FOLDER = paths.DATA / "samples"
 SEED = 2024
@@ -60,11 +62,10 @@ def rows_of_digits() -> list[Sample]:
 
 def main() -> None:
     """Writes the pictures, labels.csv and lines.csv."""
-    FOLDER.mkdir(exist_ok=True)
     for table, column, samples in (("labels.csv", "label", digits()), ("lines.csv", "text", rows_of_digits())):
         for sample in samples:
-            (FOLDER / sample.file).write_bytes(sample.encoded)
-        with open(FOLDER / table, "w", newline="", encoding="utf-8") as file:
+            write_bytes(FOLDER / sample.file, sample.encoded)
+        with atomic(FOLDER / table) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows([("file", column, "condition"), *(s[:3] for s in samples)])
         print(f"{len(samples)} pictures and {table} in {paths.display(FOLDER)}/")
 

@@ -24,7 +24,7 @@ from helpers.evaluation.robustness import other_hands
 from helpers.files import atomic, read_json, sha256, write_json
 from helpers.models.networks import open_network
 from helpers.notebook.run import environment
-from helpers.training import recipes
+from tools import recipes
 from tools.fit_gate import make_gate
 from tools.fit_line_weights import make_line_weights
 from tools.portable import portable
@@ -32,7 +32,7 @@ from tools.trainings import add_training_options, at_least_1, network_file, over
 
 TARGET = paths.REFERENCE
 NETWORK = ("digits.keras", "digits.tflite")
-FITTED = ("calibration.json", "gate.npz", "line_weights.json")
+FITTED = ("gate.npz", "calibration.json", "line_weights.json")  # the threshold after its gate, as `save_gate` does
 
 
 @command
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
         folder = paths.outputs() / "reference-training" / "refit"
         shutil.rmtree(folder, ignore_errors=True)
         for name in NETWORK:
-            copy(TARGET / name, folder / name)
+            write_bytes(folder / name, (TARGET / name).read_bytes())
     else:
         recipe = dataclasses.replace(recipes.REFERENCE, epochs=args.epochs or recipes.REFERENCE.epochs)
         rows = train_seeds(recipe, args)
@@ -56,16 +56,10 @@ def main(argv: list[str] | None = None) -> None:
         folder = export(network_file(recipe.epochs, best["seed"]))
     fit(folder)
     for name in (*NETWORK, *FITTED):
-        copy(folder / name, TARGET / name)
+        write_bytes(TARGET / name, (folder / name).read_bytes())
     if not args.refit:
         write_scores(recipe, rows, best["seed"])
     print(f"Files in {paths.display(TARGET)}/")
-
-
-def copy(source: Path, target: Path) -> None:
-    """Copies a file, whole or not at all."""
-    with atomic(target) as partial:
-        shutil.copyfile(source, partial)
 
 
 def train_seeds(recipe: recipes.Recipe, args: argparse.Namespace) -> list[dict]:

@@ -8,18 +8,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     ["metrics", "confidence", "corruptions", "robustness"],
     {
         "metrics": ["spread"],
-        "confidence": [
-            "accuracy_at_coverage",
-            "calibration",
-            "confidences",
-            "error_detection_auroc",
-            "images_to_human",
-            "reliability",
-            "risk_coverage",
-            "softmax",
-            "temperature",
-        ],
-        "corruptions": ["CORRUPTIONS", "GEOMETRIC", "corrupt"],
-        "robustness": ["other_hands"],
+        "confidence": ["accuracy_at_coverage", "images_to_human", "risk_coverage"],
     },
 )

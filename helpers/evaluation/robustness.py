@@ -1,50 +1,13 @@
-"""Robustness of classifiers to distribution shift. Explained in notebooks/08_robustness.ipynb.
-
-A classifier is a function here, from images float32 (N, 28, 28, 1), 0..1, to logits or probabilities (N, classes). A
-condition is (name of a corruption, severity or None for the benchmark's own).
-"""
-
-from collections.abc import Callable, Iterable, Mapping
+"""Robustness of classifiers to distribution shift. Explained in notebooks/08_robustness.ipynb."""
 
 import numpy as np
 import pandas as pd
 
 from helpers import data
-from helpers.evaluation.confidence import calibration, softmax
-from helpers.evaluation.corruptions import CORRUPTIONS, GEOMETRIC, corrupt
+from helpers.evaluation.corruptions import GEOMETRIC
 from helpers.images.candidates import preprocess
 
-Classifier = Callable[[np.ndarray], np.ndarray]
-Condition = tuple[str, int | None]
 IDENTITY = "identity"  # the benchmark's sixteenth condition, without a change
-DEFAULT: tuple[Condition, ...] = tuple((name, None) for name in (IDENTITY, *CORRUPTIONS))
-EVERY_SEVERITY = tuple((name, level) for name, c in CORRUPTIONS.items() if c.parameters[1:] for level in range(1, 6))
-
-
-def conditions(x: np.ndarray, which: Iterable[Condition] = DEFAULT, seed: int = 0):
-    """Yields each condition with the images x, uint8 (N, 28, 28), corrupted: float32 (N, 28, 28, 1), 0..1.
-
-    The same seed gives every classifier the same images.
-    """
-    for name, severity in which:
-        changed = x.astype("float32") if name == IDENTITY else corrupt(x, name, severity, seed)
-        yield (name, severity), changed[..., None] / 255
-
-
-def answers(
-    classifiers: Mapping[str, Classifier], x: np.ndarray, which: Iterable[Condition] = DEFAULT, seed: int = 0
-) -> dict[str, dict[Condition, np.ndarray]]:
-    """The outputs of each classifier for the same corrupted images, by classifier and condition."""
-    said = {name: {} for name in classifiers}
-    for condition, changed in conditions(x, which, seed):
-        for name, classifier in classifiers.items():
-            said[name][condition] = classifier(changed)
-    return said
-
-
-def accuracies(said: Mapping[Condition, np.ndarray], y: np.ndarray) -> pd.Series:
-    """The accuracy of the answers of one classifier per corruption."""
-    return pd.Series({name: float(np.mean(answer.argmax(axis=1) == y)) for (name, _), answer in said.items()})
 
 
 def means(accuracy: pd.Series) -> dict[str, float]:
@@ -58,12 +21,6 @@ def means(accuracy: pd.Series) -> dict[str, float]:
         "mean_unseen": float(corrupted.drop(list(GEOMETRIC)).mean()),
         "lowest": float(corrupted.min()),
     }
-
-
-def mean_calibration(said: Mapping[Condition, np.ndarray], y: np.ndarray, temperature: float = 1.0) -> dict[str, float]:
-    """Mean ECE, NLL and Brier score over the corruptions, for the logits of one classifier and a temperature."""
-    rows = [calibration(softmax(logits, temperature), y) for (name, _), logits in said.items() if name != IDENTITY]
-    return pd.DataFrame(rows).mean().to_dict()
 
 
 def other_hands() -> tuple[np.ndarray, np.ndarray]:

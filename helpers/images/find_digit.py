@@ -51,7 +51,7 @@ def _rules(page: np.ndarray) -> list[tuple[np.ndarray, int]]:
         if not found_at.size or np.ptp(found_at) < RULE * width:  # a stem is shorter, as people leave a margin
             continue
         # Strokes that touch the rule make some columns thicker, never thinner.
-        thickness = int(np.percentile(columns[columns > 0], 20)) if columns.any() else height
+        thickness = int(np.percentile(columns[found_at], 20))
         if thickness <= max(2, height / 30):
             found.append((rule, thickness))
     return found

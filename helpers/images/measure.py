@@ -29,7 +29,7 @@ def properties(x: np.ndarray) -> pd.DataFrame:
                   for axis in (2, 1))  # fmt: skip
     return pd.DataFrame(
         {
-            "slant": np.degrees(np.arctan(_shear(ink))),
+            "slant": np.degrees(np.arctan([_lean(image)[0] for image in np.asarray(x)])),
             "stroke_width": (np.sqrt(middle**2 + 4 * ink.sum(axis=(1, 2))) - middle) / 2,
             "size": np.sqrt(high * wide),
         }
@@ -42,31 +42,18 @@ def deskew(x: np.ndarray) -> np.ndarray:
     By the second moments of the ink, as for the KNN in LeCun and others, "Gradient-based learning applied to document
     recognition", 1998. A blank image stays blank.
     """
-    shears = np.clip(_shear(x / 255), -STEEPEST, STEEPEST)
-    rows = _centres(x / 255)[0]
     result = np.empty_like(x)
-    for i, (shear, row) in enumerate(zip(shears, rows, strict=True)):
+    for i, (lean, row) in enumerate(map(_lean, x)):
+        shear = np.clip(lean, -STEEPEST, STEEPEST)
         # From output to input: each row moves in proportion to its distance from the centre.
         matrix = np.array([[1, -shear, shear * row], [0, 1, 0]])
         result[i] = cv2.warpAffine(x[i], matrix, x.shape[:0:-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     return result
 
 
-def _centres(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column of the centre of mass of each image; its middle where there is no ink."""
-    total = ink.sum(axis=(1, 2))
-    places = (np.arange(side) for side in ink.shape[1:])
-    sums = (ink.sum(axis=axis) @ place for axis, place in zip((2, 1), places, strict=True))
-    middles = ((side - 1) / 2 for side in ink.shape[1:])
-    return tuple(
-        np.where(total, found / np.maximum(total, 1e-9), middle) for found, middle in zip(sums, middles, strict=True)
-    )
-
-
-def _shear(ink: np.ndarray) -> np.ndarray:
-    """The shear of each image, (N,): pixels to the right per row upwards, by the ratio of second moments."""
-    rows, columns = _centres(ink)
-    down = np.arange(ink.shape[1])[None, :, None] - rows[:, None, None]
-    right = np.arange(ink.shape[2])[None, None, :] - columns[:, None, None]
-    across, along = (ink * down * right).sum(axis=(1, 2)), (ink * down**2).sum(axis=(1, 2))
-    return np.where(along > 0, -across / np.maximum(along, 1e-9), 0.0)
+def _lean(image: np.ndarray) -> tuple[float, float]:
+    """The shear of an image, pixels to the right per row upwards, and the row of its centre of mass; 0 and 0 if blank."""
+    moments = cv2.moments(image)
+    if moments["mu02"] < 1e-6 * max(1.0, moments["m00"]):  # no ink, or all of it in one row
+        return 0.0, 0.0
+    return -moments["mu11"] / moments["mu02"], moments["m01"] / moments["m00"]

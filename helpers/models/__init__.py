@@ -8,18 +8,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     ["networks", "augment"],
     {
         "networks": [
-            "FusedBatchNormalization",
-            "adapt_normalisation",
-            "baseline_cnn",
-            "fast_cnn",
-            "forward",
-            "local_contrast",
-            "multiplications",
-            "open_network",
-            "reference_cnn",
-            "report_cnn",
-            "tiny_cnn",
+            "FusedBatchNormalization", "adapt_normalisation", "baseline_cnn", "forward", "local_contrast",
+            "multiplications", "open_network", "reference_cnn", "report_cnn",
         ],
-        "augment": ["RandomNoise", "RandomPatch", "RandomStroke", "RandomWarp", "augmentation"],
+        "augment": ["RandomWarp", "augmentation"],
     },
-)
+)  # fmt: skip

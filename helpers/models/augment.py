@@ -5,7 +5,6 @@ for each image separately. The layers of notebooks/07_faster_and_better.ipynb ar
 """
 
 import math
-from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -17,7 +16,7 @@ class RandomChange(layers.Layer):
     """Base class: changes images in training and returns them unchanged otherwise.
 
     A subclass defines `change(images, chance)`, whose random numbers all come from `chance`, so that it can also run in
-    the input pipeline, in parallel with the training step (see `prepare`). Its settings become attributes and its
+    the input pipeline, in parallel with the training step (see tools/distortions.py). Its settings become attributes and its
     configuration. Computes in float32 even where a network trains in bfloat16, whose 8 significant bits are too few
     for positions in an image.
     """
@@ -84,7 +83,6 @@ class RandomWarp(RandomChange):
         super().__init__(settings, seed, **kwargs)
 
     def change(self, images, chance):
-        """The images after all layers, each with a seed of its own."""
         """The images, each resampled by its own random map."""
         height, width = images.shape[1:3]
         rows, columns = np.mgrid[:height, :width].reshape(2, 1, -1).astype("float32")
@@ -114,7 +112,6 @@ def smooth_basis(height: int, width: int, grid: int) -> np.ndarray:
     """Weights of grid × grid control points at each pixel: Gaussian bumps that add up to 1, (grid², H·W)."""
 
     def along(size):
-        """The weights along one axis: (grid, size)."""
         spacing = (size - 1) / (grid - 1)
         centres = np.arange(grid)[:, None] * spacing
         bumps = np.exp(-0.5 * ((np.arange(size) - centres) / (0.6 * spacing)) ** 2)
@@ -143,84 +140,6 @@ def sample(images, rows, columns):
     return ops.reshape(above * (1 - down) + below * down, (-1, height, width, channels))
 
 
-@keras.saving.register_keras_serializable("helpers")
-class RandomStroke(RandomChange):
-    """Makes strokes bolder, finer or softer: mixes each image with its dilation or erosion, then with its blur.
-
-    Args:
-        stroke: largest share of a 3×3 dilation, 0..1; of an erosion half as much.
-        blur: largest share of a 3×3 mean, 0..1.
-        seed: of the random numbers; None draws one.
-    """
-
-    def __init__(self, stroke: float = 0.5, blur: float = 0.5, seed: int | None = None, **kwargs):
-        super().__init__({"stroke": stroke, "blur": blur}, seed, **kwargs)
-
-    def change(self, images, chance):
-        """The images with changed stroke width and sharpness."""
-        share = ops.reshape(chance.uniform(images, -self.stroke, self.stroke), (-1, 1, 1, 1))
-        bolder = ops.max_pool(images, 3, 1, "same") - images
-        finer = images + ops.max_pool(-images, 3, 1, "same")  # what an erosion removes
-        # Whole erosions delete thin strokes.
-        images = images + ops.maximum(share, 0) * bolder + 0.5 * ops.minimum(share, 0) * finer
-        softness = ops.reshape(chance.uniform(images, 0, self.blur), (-1, 1, 1, 1))
-        return images + softness * (ops.average_pool(images, 3, 1, "same") - images)
-
-
-@keras.saving.register_keras_serializable("helpers")
-class RandomNoise(RandomChange):
-    """Adds Gaussian noise of random strength to some images.
-
-    Args:
-        noise: largest standard deviation, of 0..1; each image draws its own, uniformly from 0.
-        share: fraction of the images that get noise.
-        seed: of the random numbers; None draws one.
-    """
-
-    def __init__(self, noise: float = 0.4, share: float = 1.0, seed: int | None = None, **kwargs):
-        super().__init__({"noise": noise, "share": share}, seed, **kwargs)
-
-    def change(self, images, chance):
-        """The noisy images; values may leave 0..1."""
-        strength = chance.uniform(images, 0, self.noise)
-        strength = ops.where(chance.uniform(images, 0, 1) < self.share, strength, 0.0)
-        return images + ops.reshape(strength, (-1, 1, 1, 1)) * chance.normal(tf.shape(images))
-
-
-@keras.saving.register_keras_serializable("helpers")
-class RandomPatch(RandomChange):
-    """Covers a rectangle of an image with grey, and another one with a piece of another image.
-
-    After Zhong and others, "Random erasing data augmentation", 2017, and the cluttered MNIST of Mnih and others,
-    "Recurrent models of visual attention", 2014.
-
-    Args:
-        share: probability of each of the two.
-        size: largest side of the rectangles as a fraction of the image's.
-        seed: of the random numbers; None draws one.
-    """
-
-    def __init__(self, share: float = 0.5, size: float = 0.5, seed: int | None = None, **kwargs):
-        super().__init__({"share": share, "size": size}, seed, **kwargs)
-
-    def change(self, images, chance):
-        """The images with patches; the labels stay valid."""
-        grey = ops.reshape(chance.uniform(images, 0, 1), (-1, 1, 1, 1))
-        images = ops.where(self._rectangle(images, chance), grey, images)
-        # The piece comes from the image at the same place of the reversed batch.
-        return ops.where(self._rectangle(images, chance), ops.maximum(images, ops.flip(images, 0)), images)
-
-    def _rectangle(self, images, chance):
-        """A random rectangle per image, or none: bool (N, H, W, 1)."""
-        height, width = images.shape[1:3]
-        y = ((np.arange(height, dtype="float32") + 0.5) / height).reshape(1, -1, 1, 1)
-        x = ((np.arange(width, dtype="float32") + 0.5) / width).reshape(1, 1, -1, 1)
-        numbers = ops.reshape(chance.uniform(images, 0, 1, numbers=5), (-1, 5, 1, 1, 1))
-        centre_y, centre_x, high, wide, lot = tf.unstack(numbers, axis=1)
-        inside_y, inside_x = ops.abs(y - centre_y) < high * self.size / 2, ops.abs(x - centre_x) < wide * self.size / 2
-        return inside_y & inside_x & (lot < self.share)
-
-
 def augmentation(
     rotation: float = 10.0, shift: float = 0.08, zoom: float = 0.1, noise: float = 0.0
 ) -> keras.Sequential:
@@ -234,16 +153,3 @@ def augmentation(
     """
     steps = [RandomWarp(rotation, shift, zoom), *([layers.GaussianNoise(noise)] if noise > 0 else [])]
     return keras.Sequential(steps, name="augmentation")
-
-
-def prepare(front: keras.Sequential) -> Callable:
-    """A stack of RandomChange layers as a function of images and a seed, for an input pipeline (see `training.fit`)."""
-
-    def change(images, seed):
-        """The images after all layers; the seed decides all that is random."""
-        chance = Chance(seed)
-        for layer in front.layers:
-            images = layer.change(images, Chance(chance.next()))
-        return images
-
-    return change

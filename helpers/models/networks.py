@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 AT_ONCE = 500  # images per forward pass, which bounds the memory
+WINDOW = 7  # side in pixels of what `local_contrast` compares a pixel with
 
 
 def report_cnn(num_classes: int = 10) -> keras.Model:
@@ -62,20 +63,6 @@ def baseline_cnn(
     return model
 
 
-def fast_cnn(num_classes: int = 10, fused: bool = False) -> keras.Model:
-    """A small network for two processor cores: 17,434 parameters, 777,024 multiply-adds per image.
-
-    With so few filters the flattened last maps need no hidden dense layer. `fused`: for training, with
-    FusedBatchNormalization. Explained in notebooks/07_faster_and_better.ipynb.
-    """
-    inputs = keras.Input((28, 28, 1))
-    x = _block(inputs, 16, kernel_size=5, pool=True, fused=fused, padding="valid")
-    x = _block(x, 32, pool=True, fused=fused, padding="valid")
-    x = _block(x, 32, fused=fused, padding="valid")
-    x = layers.Flatten(name="features")(x)
-    return keras.Model(inputs, _answer(x, num_classes), name="fast_cnn")
-
-
 def reference_cnn(
     filters: tuple[int, int, int] = (32, 64, 128), local: bool = True, num_classes: int = 10, fused: bool = False
 ) -> keras.Model:
@@ -87,31 +74,16 @@ def reference_cnn(
     inputs = keras.Input((28, 28, 1))
     first, second, third = filters
     x = local_contrast(inputs) if local else inputs
-    x = _block(x, first, kernel_size=5, pool=True, fused=fused)
-    x = _block(x, second, fused=fused)
-    x = _block(x, second, pool=True, fused=fused)
-    x = _block(x, third, fused=fused)
-    x = _block(x, third, fused=fused)
+    x = block(x, first, kernel_size=5, pool=True, fused=fused)
+    x = block(x, second, fused=fused)
+    x = block(x, second, pool=True, fused=fused)
+    x = block(x, third, fused=fused)
+    x = block(x, third, fused=fused)
     x = layers.GlobalAveragePooling2D(name="features")(x)
-    return keras.Model(inputs, _answer(x, num_classes), name="reference_cnn")
+    return keras.Model(inputs, answer(x, num_classes), name="reference_cnn")
 
 
-def tiny_cnn(filters: tuple[int, ...] = (8, 16, 16, 16, 16), num_classes: int = 10, fused: bool = False) -> keras.Model:
-    """A network of 1,930 parameters: depthwise separable convolutions, with 9 + F weights per map instead of 9 F.
-
-    After Sifre, 2014, and Chollet, "Xception", 2017. Trained by benchmarks/accuracy.py.
-    """
-    first, *others = filters
-    inputs = keras.Input((28, 28, 1))
-    x = _block(inputs, first, pool=True, fused=fused)
-    for number, count in enumerate(others):
-        x = layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x)
-        x = _block(x, count, kernel_size=1, pool=number == 2, fused=fused)
-    x = layers.GlobalAveragePooling2D(name="features")(x)
-    return keras.Model(inputs, _answer(x, num_classes), name="tiny_cnn")
-
-
-def local_contrast(images, window: int = 7):
+def local_contrast(images):
     """Local contrast normalisation: each pixel minus the local mean, divided by the local standard deviation.
 
     Makes the input invariant to brightness and contrast, global or slowly varying. (N, H, W, 1) in and out. After
@@ -120,8 +92,7 @@ def local_contrast(images, window: int = 7):
     """
 
     def mean(x):
-        """The mean of the window round each pixel."""
-        return layers.AveragePooling2D(window, strides=1, padding="same", dtype="float32")(x)
+        return layers.AveragePooling2D(WINDOW, strides=1, padding="same", dtype="float32")(x)
 
     difference = layers.Subtract(dtype="float32")([images, mean(images)])
     energy = difference * difference
@@ -130,7 +101,7 @@ def local_contrast(images, window: int = 7):
     return difference / ops.sqrt(around + 1e-4)
 
 
-def _block(x, filters, kernel_size=3, pool=False, fused=False, padding="same"):
+def block(x, filters, kernel_size=3, pool=False, fused=False, padding="same"):
     """Convolution, pooling, batch normalisation, ReLU."""
     x = layers.Conv2D(filters, kernel_size, padding=padding, use_bias=False)(x)
     if pool:
@@ -139,7 +110,7 @@ def _block(x, filters, kernel_size=3, pool=False, fused=False, padding="same"):
     return layers.ReLU()(normalisation(momentum=0.9)(x))
 
 
-def _answer(features, num_classes):
+def answer(features, num_classes):
     """Class probabilities, with a separate layer for the logits, which the score for non-digits needs."""
     return layers.Softmax(name="probabilities", dtype="float32")(
         layers.Dense(num_classes, name="logits", dtype="float32")(features)

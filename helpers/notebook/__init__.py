@@ -6,9 +6,5 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     ["session", "run", "parameters", "exercises", "plots", "diagrams", "pad"],
-    {
-        "session": ["setup"],
-        "run": ["Run"],
-        "pad": ["DrawingPad", "drawing_pad", "uploaded_files"],
-    },
+    {"session": ["setup"], "run": ["Run"], "pad": ["DrawingPad", "drawing_pad", "uploaded_files"]},
 )

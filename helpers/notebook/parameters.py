@@ -96,11 +96,6 @@ def _checked(name: str, value: object, where: str, names: list[str]) -> object:
     return value
 
 
-def from_namespace(namespace: dict[str, object]) -> dict[str, object]:
-    """The parameters among a notebook's globals: every name in capitals. Catches misspelt ones that papermill injected."""
-    return {name: value for name, value in namespace.items() if re.fullmatch(r"[A-Z][A-Z0-9_]*", name)}
-
-
 def parse(name: str, text: str) -> object:
     """A value given on the command line, as the type that `name` has; left as text where that fails, for `check` to refuse."""
     kind = RULES[name].type if name in RULES else str

@@ -322,16 +322,3 @@ def timeline(milestones: Mapping[int, str], results, title: str, ylabel: str) ->
     below.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
     below.legend(title="Features")
     return fig
-
-
-def embedding(points: np.ndarray, labels: np.ndarray, marked: np.ndarray, title: str, legend: str) -> Figure:
-    """Draws points (N, 2) as the number of their class; those in the mask `marked` (N,) are circled.
-
-    Explained in notebooks/05_evaluation.ipynb.
-    """
-    fig, axis = plt.subplots(figsize=(6, 5), layout="constrained")
-    class_points(axis, points, labels)
-    axis.scatter(*points[marked].T, s=120, facecolors="none", edgecolors="black", linewidths=1.5, label=legend)
-    axis.set(title=title, xlabel="First coordinate (no unit)", ylabel="Second coordinate (no unit)")
-    axis.legend(fontsize=9)
-    return fig

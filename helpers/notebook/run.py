@@ -19,17 +19,7 @@ from helpers.errors import UserError
 from helpers.files import atomic, digests, read_json, write_json
 from helpers.notebook import parameters as rules
 
-PACKAGES = (
-    "tensorflow",
-    "keras",
-    "keras-tuner",
-    "numpy",
-    "opencv-python-headless",
-    "scikit-learn",
-    "matplotlib",
-    "pandas",
-)
-
+PACKAGES = tuple("tensorflow keras keras-tuner numpy opencv-python-headless scikit-learn matplotlib pandas".split())
 UNTRUE = "Not in this run:"
 SPLIT = ("SEED", "TRAIN_SIZE", "VALIDATION")  # parameters that decide which images are for validation
 
@@ -154,10 +144,6 @@ class Run:
             UserError: it is damaged, or missing (see `need`).
         """
         return read_json(self.need(file))
-
-    def load_metrics(self, notebook: str) -> dict:
-        """Reads the metrics of another notebook of this run; raises UserError as `load_json` does."""
-        return self.load_json(f"metrics/{notebook}.json")
 
     def claims(self, statements: dict[str, bool]) -> None:
         """Prints which statements of the text, written for the default run, hold in this one: sentence → whether it does.

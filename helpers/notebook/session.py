@@ -1,6 +1,7 @@
 """The one set-up call of every notebook."""
 
 import random
+import re
 
 import numpy as np
 
@@ -26,7 +27,9 @@ def setup(name: str, namespace: dict[str, object], keras: bool = True) -> Run:
     Raises:
         UserError: a parameter is unknown or has a bad value, or the run folder cannot be used.
     """
-    values = parameters.check(parameters.from_namespace(namespace), name)
+    # Every name in capitals: so misspelt ones show that papermill injected.
+    given = {key: value for key, value in namespace.items() if re.fullmatch(r"[A-Z][A-Z0-9_]*", key)}
+    values = parameters.check(given, name)
     namespace.update(values)
     exercises.variables = namespace
     run = Run(name, values["RUN"], values)

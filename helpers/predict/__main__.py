@@ -12,6 +12,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from helpers.console import add_scheduler_option, checking, command, interrupted_after
+from helpers.errors import UserError
 from helpers.predict.results import COLUMNS, STATUSES, Record, Results, in_order, to_line
 
 
@@ -28,6 +29,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with ExitStack() as stack:
             with checking():
+                if args.force and not args.csv:
+                    raise UserError("--force starts a CSV file anew: name the file with --csv.")
                 if args.csv:
                     results = stack.enter_context(closing(Results(args.csv)))
                 files, problems = batch.find_pictures(args.paths)
@@ -88,7 +91,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         "--steps", metavar="DIR", help="write the steps of each picture there, as one PNG per picture: *.steps.png"
     )
     parser.add_argument("--model", metavar="FILE", help=".tflite or .keras file (default: the one that is shipped)")
-    add_scheduler_option(parser)
+    add_scheduler_option(parser, "; 16 files or fewer are read right here")
     return parser.parse_args(argv)
 
 
@@ -99,7 +102,6 @@ def _output(results: Results | None, as_json: bool, names: list[str]) -> Callabl
         print(f"{'file':<{width}}  status    text  confidence  seconds  reason")
 
     def put(record: Record) -> None:
-        """Writes one record."""
         if results:
             results.write(record)
         if as_json:

@@ -136,24 +136,28 @@ def to_record(file: str, reading: Reading) -> Record:
     return record
 
 
-def read_file(
-    predictor: Predictor,
-    file: str,
-    line: bool = False,
-    steps: str | None = None,
-    table: str | None = None,
-    folder: str = "",
-) -> Record:
-    """Reads one file; whatever is wrong with it becomes the reason.
+class Options(NamedTuple):
+    """How a process is to read: arguments of `reader`, and the SHA-256 of the network."""
 
-    With `steps` writes its strip of steps into that folder, with `table` reads it as a table and writes that there.
-    `folder` is where a relative name starts, if not in the working directory. Raises UserError if one of them cannot
-    be written: the disk is full, and it would be for the next file too.
+    model: str | None = None
+    line: bool = False
+    steps: str | None = None  # the folder for strips of steps
+    table: str | None = None  # the folder for tables; read as tables only if there is one
+    time_limit: float = TIME_LIMIT
+    network: str | None = None
+    folder: str = ""  # where relative names start, if not in the working directory
+
+
+def read_file(predictor: Predictor, file: str, options: Options) -> Record:
+    """Reads one file, and writes its strip of steps and its table; whatever is wrong with it becomes the reason.
+
+    Raises UserError if strip or table cannot be written: the disk is full, and it would be for the next file too.
     """
+    steps, table = options.steps, options.table
     started = time.perf_counter()
     try:
         with quiet_stderr():  # what decoders note there about damaged files, the record says
-            reading = predictor.read(Path(folder, file), line=line, table=bool(table))
+            reading = predictor.read(Path(options.folder, file), line=options.line, table=bool(table))
     except Exception as error:  # one bad file must not stop the others, even where a library has a flaw
         reason = f"It could not be read ({type(error).__name__}: {error})."
         reading = Reading("error", reason=reason, seconds=time.perf_counter() - started)
@@ -214,7 +218,7 @@ def reader(
     predictor = Predictor(model)
     options = Options(model, line, steps, table, time_limit, predictor.network.sha256)
     if count <= FEW:
-        yield lambda files: (read_file(predictor, file, line, steps, table) for file in files)
+        yield lambda files: (read_file(predictor, file, options) for file in files)
     elif scheduler:
         from helpers.pool import cluster
 
@@ -232,18 +236,6 @@ def reader(
 def cores() -> int:
     """How many processor cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-class Options(NamedTuple):
-    """How a process is to read: arguments of `reader` and `read_file`, and the SHA-256 of the network."""
-
-    model: str | None
-    line: bool
-    steps: str | None
-    table: str | None
-    time_limit: float
-    network: str | None
-    folder: str = ""
 
 
 class Worker:
@@ -351,7 +343,6 @@ def serve() -> None:
     threading.Thread(target=_watch, args=(since, options.time_limit), daemon=True).start()
 
     def answer(value: object) -> None:
-        """Sends a value to the parent."""
         pickle.dump(value, answers)
         answers.flush()
 
@@ -364,7 +355,7 @@ def serve() -> None:
             while True:
                 file = pickle.load(sys.stdin.buffer)
                 since[0] = time.monotonic()
-                answer(read_file(predictor, file, options.line, options.steps, options.table, options.folder))
+                answer(read_file(predictor, file, options))
                 since[0] = math.inf
         except UserError as error:
             answer(error)

@@ -44,24 +44,16 @@ class Calibration:
             values = json.loads(file.read_text(encoding="utf-8"))
             known = {f.name for f in fields(cls)} - {"gate"}
             found = cls(**{name: value for name, value in values.items() if name in known})
-            if found.score not in SCORES or not 0 < found.temperature < math.inf or math.isnan(found.threshold):
-                raise ValueError(f"score is one of {', '.join(SCORES)}, temperature above 0, threshold a number")
-            math.isfinite(found.prior)
+            numbers = (
+                0 < found.temperature < math.inf and math.isfinite(found.prior) and not math.isnan(found.threshold)
+            )
+            if found.score not in SCORES or not numbers:
+                raise ValueError(f"score is one of {', '.join(SCORES)}, temperature above 0, the others numbers")
             pairs = {file: values.get("network_sha256")}
             if found.score == "gate":
                 layers, pairs[gate_file] = _read_gate(gate_file)
                 found = replace(found, gate=layers)
-        # What a damaged file or an absurd header makes a parser raise; SyntaxError among it, from NumPy's.
-        except (
-            OSError,
-            ValueError,
-            TypeError,
-            AttributeError,
-            KeyError,
-            SyntaxError,
-            MemoryError,
-            RecursionError,
-        ) as error:
+        except Exception as error:  # a damaged file or an absurd header makes parsers raise anything
             raise UserError(
                 f"{file} or the gate.npz beside it cannot be used ({error or type(error).__name__}): get them anew."
             ) from error

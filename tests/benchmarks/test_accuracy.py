@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from benchmarks import accuracy
-from helpers import data, images, models, paths
+from helpers import data, images, paths
 from helpers.files import read_json
-from helpers.training import recipes
+from tools import recipes
 from tools.trainings import network_file
 
 
@@ -54,7 +54,7 @@ def test_an_ensemble_is_chosen_on_validation_images(benchmark, outputs, monkeypa
     shipped, untrained = (network_file(recipes.REFERENCE.epochs, seed) for seed in (0, 1))
     shipped.parent.mkdir(parents=True)
     shutil.copyfile(paths.REFERENCE / "digits.keras", shipped)
-    models.fast_cnn().save(untrained)
+    recipes.fast_cnn().save(untrained)
     assert benchmark.main(["--only", "members"]) == 0
     found = read_json(benchmark.FILE)["ensemble"]
     names = [(row["name"], row["networks"], row["moved"]) for row in found["rows"]]

@@ -8,7 +8,7 @@ import pytest
 from benchmarks import peers, robustness
 from helpers import data, models
 from helpers.files import read_json
-from helpers.training import recipes
+from tools import recipes
 from tools.trainings import network_file, over_seeds, unpacked
 
 
@@ -19,7 +19,7 @@ def few():
 
 
 def test_measures_a_network_and_prints_its_row(few, capsys, monkeypatch):
-    monkeypatch.setattr(robustness.robustness, "EVERY_SEVERITY", (("fog", 1), ("fog", 3)))
+    monkeypatch.setattr(robustness.mnist_c, "EVERY_SEVERITY", (("fog", 1), ("fog", 3)))
     found = robustness.measure(models.baseline_cnn(filters=(4, 8)), *few[1:], size=60, severity_size=20)
     assert {"accuracy/fog", "accuracy/mean", "severity/fog/3", "adapted/fog"} <= found.keys()
     assert {"clean/ece", "corrupted/ece", "clean/auroc_margin"} <= found.keys()
@@ -39,7 +39,7 @@ def test_kept_networks_are_used_or_else_trained_or_the_shipped_one(outputs):
     assert [one.network is None for one in found] == [True] * 4 + [False]
     for file in (network_file(recipes.REFERENCE.epochs, 1), peers.network_file("keras.io", 0, 100, 1)):
         file.parent.mkdir(parents=True)
-        models.fast_cnn().save(file)
+        recipes.fast_cnn().save(file)
     found = {one[:2]: one.network for one in robustness.contestants(args)}
     assert found.keys() == {(name, seed) for seed in (0, 1) for name in peers.NETWORKS} | {("reference", 1)}
     assert [unpacked(found[one]).name for one in (("reference", 1), ("keras.io", 0))] == ["fast_cnn"] * 2

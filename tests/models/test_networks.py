@@ -1,13 +1,12 @@
-"""helpers.models and training.fit: shapes and counts, what augmentation may do, and that training repeats."""
+"""helpers.models: shapes and counts, and what augmentation may do."""
 
 import keras
 import numpy as np
 import pytest
 
-from helpers import models
-from helpers.errors import UserError
+from helpers import data, models
+from helpers.data import to_input
 from helpers.models import augment
-from helpers.training.fitting import fit
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -56,6 +55,38 @@ def test_settings_reach_the_layers():
     assert [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)] == [0.4, 0.4]
     assert [layer.units for layer in model.layers if isinstance(layer, keras.layers.Dense)] == [24, 10]
     assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers)
+
+
+def test_fused_normalisation_is_keras_normalisation():
+    keras.utils.set_random_seed(0)
+    x = np.random.default_rng(0).normal(1, 3, (64, 9, 9, 5)).astype("float32")
+    for dtype, tolerance in (("float32", 1e-3), ("mixed_bfloat16", 0.05)):
+        plain = keras.layers.BatchNormalization(momentum=0.9, dtype=dtype)
+        fused = models.FusedBatchNormalization(momentum=0.9, dtype=dtype)
+        for layer in (plain, fused):
+            layer.build(x.shape)
+        for training in (True, False):
+            ours, theirs = (np.asarray(layer(x, training=training)).astype("float32") for layer in (fused, plain))
+            np.testing.assert_allclose(ours, theirs, atol=tolerance)
+        # Bessel's correction, which only the fused kernel makes: 1 in 5,184
+        np.testing.assert_allclose(fused.get_weights()[2], plain.get_weights()[2], rtol=1e-3)
+        np.testing.assert_allclose(fused.get_weights()[3], plain.get_weights()[3], rtol=3e-3)
+
+
+def test_local_contrast_takes_brightness_and_contrast_out():
+    x = keras.Input((28, 28, 1))
+    contrast = keras.Model(x, models.local_contrast(x))
+    digit = to_input(data.load().x_train[:1])
+    seen = contrast.predict(digit, verbose=0)
+    for changed in (0.5 * digit + 0.3, 0.25 * digit + np.linspace(0, 0.5, 28, dtype="float32").reshape(1, 1, 28, 1)):
+        inner = np.s_[:, 6:-6, 6:-6]
+        assert np.corrcoef(contrast.predict(changed, verbose=0)[inner].ravel(), seen[inner].ravel())[0, 1] > 0.97
+    assert np.isfinite(contrast.predict(0 * digit, verbose=0)).all()
+
+
+def test_multiplications_are_counted():
+    by_hand = 26 * 26 * 9 * 32 + 11 * 11 * 9 * 32 * 64 + 1600 * 128 + 128 * 10
+    assert models.multiplications(models.report_cnn()) == by_hand
 
 
 # --- augmentation
@@ -202,114 +233,3 @@ def test_sample_is_bilinear_and_zero_outside():
     for outside in (-1.5, 28.0, 90.0):
         away = np.full((1, 784), outside, "float32"), at[1]
         np.testing.assert_allclose(augment.sample(picture, *away), 0, atol=1)  # of 784: what clipping leaves
-
-
-def test_stroke_gets_bolder_and_finer_but_never_vanishes():
-    bar = np.zeros((400, 28, 28, 1), "float32")
-    bar[:, 4:24, 12:15] = 1
-    ink = apply(augment.RandomStroke(stroke=1.0, blur=0.0, seed=1), bar).sum(axis=(1, 2, 3)) / bar[0].sum()
-    assert ink.max() > 1.6 and 0.5 < ink.min() < 0.75
-    assert ((ink > 1).mean() > 0.4) and ((ink < 1).mean() > 0.4)
-
-
-def test_blur_softens_and_keeps_the_ink():
-    bar = np.zeros((50, 28, 28, 1), "float32")
-    bar[:, 4:24, 12:15] = 1
-    soft = apply(augment.RandomStroke(stroke=0.0, blur=1.0, seed=1), bar)
-    np.testing.assert_allclose(soft.sum(axis=(1, 2, 3)), bar[0].sum(), rtol=1e-4)
-    assert (soft.max(axis=(1, 2, 3)) <= 1.0001).all() and soft[:, 14, 11].std() > 0.02
-
-
-def test_each_image_gets_noise_of_its_own_strength():
-    noisy = apply(augment.RandomNoise(0.4, seed=1), np.full((400, 28, 28, 1), 0.5, "float32"))
-    strength = noisy.std(axis=(1, 2, 3))
-    assert strength.min() < 0.02 and 0.38 < strength.max() < 0.43 and abs(noisy.mean() - 0.5) < 0.005
-    np.testing.assert_allclose(np.quantile(strength, [0.25, 0.75]), [0.1, 0.3], atol=0.03)
-
-
-def test_patches_cover_rectangles_and_bring_pieces_of_others():
-    batch = np.zeros((1000, 28, 28, 1), "float32")
-    batch[:500] = 1
-    changed = apply(augment.RandomPatch(share=0.5, size=0.5, seed=1), batch)[..., 0]
-    assert changed.min() == 0 and changed.max() == 1
-    touched = (changed != batch[..., 0]).any(axis=(1, 2))
-    assert 0.35 < touched.mean() < 0.75 and not (changed != batch[..., 0]).mean() > 0.1
-    # On black, grey or white shows in a rectangle of at most half the side.
-    rows = np.ptp([np.flatnonzero(image.any(axis=1))[[0, -1]] for image in changed[500:][touched[500:]]], axis=1) + 1
-    assert rows.max() <= 28 and np.median(rows) <= 14
-    white_on_black = (changed[500:] == 1).any(axis=(1, 2)).mean()
-    assert 0.3 < white_on_black < 0.5  # a piece of the reversed batch, half the time, if it is a pixel large
-    assert not (changed[:500] > 1).any() and ((changed[:500] < 1) & (changed[:500] > 0)).any()
-
-
-# --- training
-
-
-def tiny_model():
-    return keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10, "softmax")])
-
-
-def part(n, seed=0):
-    labels = np.random.default_rng(seed).integers(0, 10, n)
-    x = images(n, seed) * 0.1
-    x[np.arange(n), labels, :, 0] = 1  # row number `label` is white: easy to learn
-    return x, keras.utils.to_categorical(labels, 10)
-
-
-def train(**settings):
-    keras.utils.set_random_seed(0)
-    return fit(tiny_model(), part(200), part(100, 1), batch_size=32, **settings)
-
-
-def test_fit_learns_and_returns_plain_numbers():
-    history = train(epochs=8, optimizer=0.01)
-    assert set(history) >= {"accuracy", "loss", "val_accuracy", "val_loss"}
-    assert all(len(values) == 8 and type(values[0]) is float for values in history.values())
-    assert history["loss"][-1] < history["loss"][0] and history["val_accuracy"][-1] > 0.9
-
-
-def test_same_seed_same_weights():
-    def small(seed):
-        keras.utils.set_random_seed(seed)
-        model = models.baseline_cnn((4, 4), dense_units=8)
-        front = augment.augmentation(noise=0.1)  # its random numbers count too
-        return fit(model, part(96), part(32), epochs=1, augmentation=front), model.get_weights()
-
-    (first, weights), (again, weights_again), (other, _) = small(3), small(3), small(4)
-    assert first == again and first != other
-    assert all(np.array_equal(a, b) for a, b in zip(weights, weights_again, strict=True))
-
-
-def test_augmentation_takes_part_and_is_not_kept():
-    class Counter(keras.layers.Layer):
-        calls = 0
-
-        def call(self, x, training=False):
-            Counter.calls += bool(training)
-            return x
-
-    keras.utils.set_random_seed(0)
-    model = tiny_model()
-    before = model.get_weights()
-    fit(model, part(64), part(32), epochs=1, augmentation=Counter())
-    assert Counter.calls > 0 and not np.array_equal(before[0], model.get_weights()[0])
-    assert not any(isinstance(layer, Counter) for layer in model.layers)
-
-
-def test_loss_that_is_not_a_number_is_one_sentence():
-    class Diverging(keras.layers.Layer):
-        def call(self, x):
-            return x * float("nan")
-
-    model = keras.Sequential([*tiny_model().layers, Diverging()])
-    model.build((None, 28, 28, 1))
-    with pytest.raises(
-        UserError, match="Training stopped in epoch 1: the loss is not a number; lower the learning rate"
-    ):
-        fit(model, part(64), part(32), epochs=3)
-
-
-def test_callbacks_are_called():
-    seen = []
-    train(epochs=3, callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch))])
-    assert seen == [0, 1, 2]

@@ -75,6 +75,15 @@ def test_hints(capsys):
                 call(number)
 
 
+def test_checks_that_lack_a_package_are_not_taken_for_none(monkeypatch):
+    def lacking(name):
+        raise ModuleNotFoundError("No module named 'scipy'", name="scipy")
+
+    monkeypatch.setattr(exercises.importlib, "import_module", lacking)
+    with pytest.raises(ModuleNotFoundError, match="scipy"):
+        hint("03.1")
+
+
 @pytest.mark.parametrize("answer, expected", [(1, True), (0.5, True), (np.float32(1), True), (True, False), ("1", False), (None, False), ([1], False)])  # fmt: skip
 def test_is_number(answer, expected):
     assert exercises.is_number(answer) is expected

@@ -96,11 +96,6 @@ def test_known_names_can_be_limited():
     refused({"TRIALS": 3}, "unknown parameter TRIALS", "known are EPOCHS, SEED", known=["SEED", "EPOCHS"])
 
 
-def test_namespace_yields_capitals_only():
-    namespace = {"EPOCHS": 1, "EPOHCS": 2, "x_train": 0, "Run": 0, "_A": 0, "In": [], "SEED": 0, "L2": 0.1}
-    assert parameters.from_namespace(namespace) == {"EPOCHS": 1, "EPOHCS": 2, "SEED": 0, "L2": 0.1}
-
-
 @pytest.mark.parametrize(
     "name, text, value",
     [("EPOCHS", "3", 3), ("ZOOM", "0.5", 0.5), ("ZOOM", "1", 1.0), ("RUN", "7", "7"), ("EPOCHS", "ten", "ten"),

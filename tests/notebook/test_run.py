@@ -50,15 +50,17 @@ def full_disk(*args, **kwargs):
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_full_disk_is_one_sentence(tmp_path, monkeypatch, step):
-    path = tmp_path / "file.json"
-    path.write_text("old")
+def test_full_disk_is_one_sentence(tmp_path, outputs, monkeypatch, step):
+    outputs.mkdir()
     monkeypatch.setattr(os, step, full_disk)
-    with pytest.raises(UserError) as caught:
-        write_json(path, {"a": 1})
-    message = str(caught.value)
-    assert "file.json could not be written (No space left on device)" in message and "OUTPUTS_DIR" in message
-    assert path.read_text() == "old" and not leftovers(tmp_path)
+    for path in (outputs / "file.json", tmp_path / "file.json"):
+        path.write_text("old")
+        with pytest.raises(UserError) as caught:
+            write_json(path, {"a": 1})
+        message = str(caught.value)
+        assert "file.json could not be written (No space left on device)" in message
+        assert ("OUTPUTS_DIR" in message) == (path.parent == outputs)  # elsewhere it would not help
+        assert path.read_text() == "old" and not leftovers(path.parent)
 
 
 def test_full_disk_while_writing_is_one_sentence(tmp_path):
@@ -167,7 +169,7 @@ def test_need_of_what_nobody_makes(run):
 
 def test_metrics_of_another_notebook(run):
     Run("01_exploration", "test").save_json("metrics/01_exploration.json", {"images": 3})
-    assert run.load_metrics("01_exploration") == {"images": 3}
+    assert run.load_json("metrics/01_exploration.json") == {"images": 3}
 
 
 def test_figures_are_numbered_by_notebook(run):
@@ -227,7 +229,7 @@ def test_finish_writes_metrics_and_manifest(run, capsys, monkeypatch):
     monkeypatch.setitem(digests, "mnist", "5ad")
     run.finish(test_accuracy=np.float64(0.99), epochs=3)
     assert capsys.readouterr().out == "Wrote metrics/03_baseline_cnn.json with 2 metrics.\n"
-    assert run.load_metrics("03_baseline_cnn") == {"test_accuracy": 0.99, "epochs": 3}
+    assert run.load_json("metrics/03_baseline_cnn.json") == {"test_accuracy": 0.99, "epochs": 3}
     manifest = json.loads((run.folder / "manifest.json").read_text(encoding="utf-8"))
     entry = manifest["notebooks"]["03_baseline_cnn"]
     assert entry["parameters"] == {"SEED": 5, "DATASET": "mnist"}

@@ -62,6 +62,11 @@ def test_nothing_to_read(tmp_path, capsys):
     assert end.value.code == 2
 
 
+def test_force_without_a_csv_file_is_told(tmp_path, capsys):
+    assert main([str(tmp_path), "--force"]) == 2
+    assert capsys.readouterr().err == "Error: --force starts a CSV file anew: name the file with --csv.\n"
+
+
 def test_a_folder_that_may_not_be_opened_is_a_row(tree, model, monkeypatch, capsys):
     top, expected = tree
     scan = os.scandir
@@ -133,10 +138,10 @@ def test_an_unreadable_file_and_a_flaw_of_ours_are_rows(predictor, monkeypatch, 
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", refuse)
-        row = batch.read_file(predictor, str(file))
+        row = batch.read_file(predictor, str(file), batch.Options())
         assert row["status"] == "error" and "Permission denied" in row["reason"]
     monkeypatch.setattr(reading_module, "find_candidates", lambda picture: 1 / 0)
-    row = batch.read_file(predictor, str(file))
+    row = batch.read_file(predictor, str(file), batch.Options())
     assert row["status"] == "error" and "ZeroDivisionError" in row["reason"]
 
 
@@ -304,7 +309,9 @@ def test_a_cluster_reads_as_this_machine_does(pictures, model, scheduler, predic
                 (process if victim == "reader" else process.parent()).kill()
     assert set(records) == set(files)
     assert records.pop("deadly.png")["reason"] == batch.DIED
-    assert records == {file: same(batch.read_file(predictor, file)) for file in files if file != "deadly.png"}
+    assert records == {
+        file: same(batch.read_file(predictor, file, batch.Options())) for file in files if file != "deadly.png"
+    }
 
 
 def test_workers_with_another_model_or_without_the_folder_are_refused(pictures, model, scheduler, monkeypatch):

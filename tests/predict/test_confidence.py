@@ -58,7 +58,7 @@ def test_a_gate_decides(model):
 
 @pytest.mark.parametrize(
     "text", ["", "[]", "{", '{"temperature": 0}', '{"temperature": "1"}', '{"score": "best"}', '{"threshold": "x"}',
-             '{"threshold": NaN}', '{"threshold": null}', '{"prior": []}', "\xff"],
+             '{"threshold": NaN}', '{"threshold": null}', '{"prior": []}', '{"prior": NaN}', "\xff"],
 )  # fmt: skip
 def test_a_damaged_calibration(model, text):
     (model.parent / "calibration.json").write_text(text, encoding="latin-1")

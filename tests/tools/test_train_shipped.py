@@ -12,14 +12,13 @@ import keras
 import numpy as np
 import pytest
 
-from helpers import data, models, paths
+from helpers import data, paths
 from helpers.data import to_input
 from helpers.evaluation.robustness import other_hands
 from helpers.files import read_json, sha256
 from helpers.models.networks import open_network
 from helpers.predict.network import load
-from helpers.training import recipes
-from tools import fit_gate, fit_line_weights, train_shipped
+from tools import fit_gate, fit_line_weights, recipes, train_shipped
 from tools.simulate import lines
 from tools.train_shipped import FITTED, NETWORK, main
 
@@ -73,7 +72,7 @@ def shrink(patch):
     few |= {"x_test": whole.x_test[:200], "y_test": whole.y_test[:200]}
     patch(data, "load", lambda: dataclasses.replace(whole, **few))
     patch(data, "VALIDATION", 100)
-    patch(recipes, "REFERENCE", dataclasses.replace(recipes.REFERENCE, network=models.fast_cnn))
+    patch(recipes, "REFERENCE", dataclasses.replace(recipes.REFERENCE, network=recipes.fast_cnn))
     patch(fit_gate, "fit_gate", functools.partial(fit_gate.fit_gate, size=60))
     patch(fit_gate, "FAMILIES", {name: fit_gate.FAMILIES[name] for name in ("letters", "textures")})
     patch(lines, "CONDITIONS", {"postcode": lines.CONDITIONS["postcode"]})

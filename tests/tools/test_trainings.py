@@ -6,8 +6,8 @@ import os
 import numpy as np
 import pytest
 
-from helpers import models
 from helpers.errors import UserError
+from tools import recipes
 from tools.trainings import add_training_options, over_seeds, packed, percent, train_all, unpacked
 
 ARGS = argparse.Namespace(scheduler=None, workers=2, threads=1)
@@ -42,7 +42,7 @@ def test_options_count_from_1():
 
 
 def test_a_network_goes_through_bytes():
-    model = models.fast_cnn()
+    model = recipes.fast_cnn()
     assert all(map(np.array_equal, model.get_weights(), unpacked(packed(model)).get_weights()))
 
 

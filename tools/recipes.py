@@ -11,23 +11,24 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from keras import layers
 
-from helpers.data import to_input
-from helpers.models import augment
-from helpers.models.networks import fast_cnn, reference_cnn
+from helpers.models.augment import RandomWarp
+from helpers.models.networks import answer, block, reference_cnn
 from helpers.training.drawn_digits import draw
-from helpers.training.fitting import Part, fit, one_cycle
+from tools.distortions import RandomNoise, RandomPatch, RandomStroke, prepare
+from tools.fitting import Part, fit, one_cycle
 
 
 @dataclass(frozen=True)
 class Recipe:
     """A network and its training: SGD with Nesterov momentum along one cycle of the learning rate.
 
-    `warp`, `stroke`, `patch` and `noise` are the settings of the layer of that name in helpers/models/augment.py; an
-    empty one omits the layer.
+    `warp`, `stroke`, `patch` and `noise` are the settings of the layer of that name, RandomWarp and so on; an empty one
+    omits the layer.
     """
 
-    network: Callable[..., keras.Model]  # builds the uncompiled model; takes num_classes and fused
+    network: Callable[..., keras.Model]  # builds the uncompiled model; takes `fused`
     epochs: int
     batch_size: int = 128
     peak: float = 0.2  # of the learning rate
@@ -40,6 +41,20 @@ class Recipe:
     drawn: float = 0.0  # drawn digits to add, as a share of the training images
     averaging: float = 0.0  # momentum of the moving average of the weights that is kept at the end; 0 for none
     half: bool = False  # compute in bfloat16 where this processor gains from it, see `fastest_precision`
+
+
+def fast_cnn(fused: bool = False) -> keras.Model:
+    """A small network for two processor cores: 17,434 parameters, 777,024 multiply-adds per image.
+
+    With so few filters the flattened last maps need no hidden dense layer. `fused`: for training, with
+    FusedBatchNormalization. Explained in notebooks/07_faster_and_better.ipynb.
+    """
+    inputs = keras.Input((28, 28, 1))
+    x = block(inputs, 16, kernel_size=5, pool=True, fused=fused, padding="valid")
+    x = block(x, 32, pool=True, fused=fused, padding="valid")
+    x = block(x, 32, fused=fused, padding="valid")
+    x = layers.Flatten(name="features")(x)
+    return keras.Model(inputs, answer(x, 10), name="fast_cnn")
 
 
 FAST = Recipe(fast_cnn, epochs=1, batch_size=256, peak=0.4, label_smoothing=0.05)
@@ -57,28 +72,19 @@ REFERENCE = Recipe(
 
 def augmentation(recipe: Recipe) -> keras.Sequential | None:
     """The augmentation of a recipe as one stack of layers; None if it has none."""
-    kinds = (augment.RandomWarp, augment.RandomStroke, augment.RandomPatch, augment.RandomNoise)
+    kinds = (RandomWarp, RandomStroke, RandomPatch, RandomNoise)
     settings = (recipe.warp, recipe.stroke, recipe.patch, recipe.noise)
-    steps = [layer(**given) for layer, given in zip(kinds, settings, strict=True) if given]
+    steps = [kind(**given) for kind, given in zip(kinds, settings, strict=True) if given]
     return keras.Sequential(steps, name="augmentation") if steps else None
 
 
-def train(
-    recipe: Recipe,
-    part: Part,
-    seed: int,
-    validation: Part | None = None,
-    checkpoint: Path | None = None,
-    callbacks: tuple[keras.callbacks.Callback, ...] = (),
-    num_classes: int = 10,
-) -> tuple[keras.Model, dict[str, list[float]], float]:
+def train(recipe: Recipe, part: Part, seed: int, checkpoint: Path | None = None, callbacks: tuple = ()):
     """Trains a network by a recipe.
 
     Args:
-        part: training images uint8 (N, 28, 28) and labels (N,).
+        part: training images uint8 (N, 28, 28) and labels (N,) from 0 to 9.
         seed: of initial weights, order of images and augmentation.
-        validation: held-out images and labels.
-        checkpoint: see `fit`.
+        checkpoint, callbacks: see `fit`.
 
     Returns:
         The network (float32, only Keras's own layers), the history of `fit`, and its seconds.
@@ -93,33 +99,22 @@ def train(
     policy = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy(fastest_precision() if recipe.half else "float32")
     try:
-        learner, front = recipe.network(num_classes=num_classes, fused=True), augmentation(recipe)
+        learner, front = recipe.network(fused=True), augmentation(recipe)
     finally:
         keras.mixed_precision.set_global_policy(policy)
-    schedule = one_cycle(recipe.peak, len(part[0]), recipe.batch_size, recipe.epochs)
     start = time.perf_counter()
-    history = fit(
-        learner,
-        (part[0][..., None], keras.utils.to_categorical(part[1], num_classes)),
-        validation and (to_input(validation[0]), keras.utils.to_categorical(validation[1], num_classes)),
-        recipe.epochs,
-        recipe.batch_size,
-        keras.optimizers.SGD(
-            schedule,
-            momentum=0.9,
-            nesterov=True,
-            weight_decay=recipe.weight_decay,
-            use_ema=recipe.averaging > 0,
-            ema_momentum=recipe.averaging or 0.99,
-        ),
-        augmentation=front and augment.prepare(front),
-        callbacks=callbacks,
-        label_smoothing=recipe.label_smoothing,
-        checkpoint=checkpoint,
-        seed=seed,
+    optimizer = keras.optimizers.SGD(
+        one_cycle(recipe.peak, len(part[0]), recipe.batch_size, recipe.epochs), momentum=0.9, nesterov=True,
+        weight_decay=recipe.weight_decay, use_ema=recipe.averaging > 0, ema_momentum=recipe.averaging or 0.99,
+    )  # fmt: skip
+    learner.compile(
+        optimizer, keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing), metrics=["accuracy"]
     )
+    part = part[0][..., None], keras.utils.to_categorical(part[1], 10)
+    change = front and prepare(front)
+    history = fit(learner, part, recipe.epochs, recipe.batch_size, seed, change, callbacks, checkpoint)
     seconds = time.perf_counter() - start
-    model = recipe.network(num_classes=num_classes)
+    model = recipe.network()
     model.set_weights(learner.get_weights())
     return model, history, seconds
 
