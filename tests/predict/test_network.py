@@ -24,6 +24,15 @@ def test_all_kinds_of_files_give_the_same_logits_and_features(models):
     np.testing.assert_allclose(other[1], features, atol=1e-3)
 
 
+def test_the_shipped_files_agree_on_all_test_images():
+    x = data.load().x_test
+    logits, features = (np.concatenate(part) for part in zip(*map(load(paths.SHIPPED / "digits.tflite"), np.split(x, 20)), strict=True))  # fmt: skip
+    other = load(paths.SHIPPED / "digits.keras")(x)
+    assert len(x) == 10_000 and np.array_equal(logits.argmax(axis=1), other[0].argmax(axis=1))
+    np.testing.assert_allclose(other[0], logits, atol=1e-3)
+    np.testing.assert_allclose(other[1], features, atol=1e-3)
+
+
 def test_a_softmax_inside_the_last_layer_still_has_logits(models):
     import keras
 
