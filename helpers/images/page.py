@@ -16,6 +16,8 @@ from helpers.images.steps import along_colour, hysteresis, resize, thin_and_dark
 
 PIECES = 8000  # largest number of components considered
 STEM = 1.25  # times the height of the digits that a printed line is long
+OTHERS = 0.15  # of the centre lines that lie in other components than those at the edge
+EDGE_TO_EDGE, THROUGH = 0.95, 0.7  # of a page's width that a line of short pieces spans, and covers
 FEW = 500  # so many components are compared in pairs
 TIGHT = 0.45  # of the height of a page: digits as high fill it
 
@@ -132,7 +134,7 @@ def prepare(grey: np.ndarray, dark_ink: bool) -> Page:
 def typical_stroke(mask: np.ndarray) -> float:
     """The typical stroke width: twice the median distance from the centre line to the paper, 0 without ink.
 
-    Large components at the edge of the page, such as a table, are ignored if there are others.
+    Large components at the edge of the page, such as a table, are ignored unless nearly all ink belongs to them.
     """
     parts, stats = cv2.connectedComponentsWithStats(mask, connectivity=8)[1:3]
     depth = cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
@@ -141,7 +143,7 @@ def typical_stroke(mask: np.ndarray) -> float:
     left, top, wide, high, _ = stats.T
     edge = (left == 0) | (top == 0) | (left + wide == width) | (top + high == height)
     inside = ridge & ~(edge & ((wide > 0.3 * width) | (high > 0.3 * height)))[parts]
-    values = depth[inside if inside.any() else ridge]
+    values = depth[inside if np.count_nonzero(inside) > OTHERS * np.count_nonzero(ridge) else ridge]
     return float(2 * np.median(values)) if values.size else 0.0
 
 
@@ -160,7 +162,7 @@ def remove_lines(mask: np.ndarray, stroke: float, height: float = 0.0) -> tuple[
     found, thickest = np.zeros_like(mask), 0.0
     for turned in (False, True):
         page = np.ascontiguousarray(mask.T) if turned else mask
-        lines, thick = _flat_lines(page, stroke, height)
+        lines, thick = _flat_lines(page, stroke, height, turned)
         if thick:  # a stroke hardly wider than the line continues on the other side of it
             gap = np.ones((2 * round(thick) + 1, 1), np.uint8)
             lines = cv2.subtract(lines, cv2.morphologyEx(cv2.subtract(page, lines), cv2.MORPH_CLOSE, gap))
@@ -186,7 +188,7 @@ def _digit_height(mask: np.ndarray) -> float:
     return float(high[order][np.searchsorted(share, 0.5 * share[-1])])
 
 
-def _flat_lines(page: np.ndarray, stroke: float, height: float) -> tuple[np.ndarray, float]:
+def _flat_lines(page: np.ndarray, stroke: float, height: float, turned: bool) -> tuple[np.ndarray, float]:
     """The mask of the long, straight, thin, nearly horizontal lines, and the thickness of the thickest.
 
     Longer than `height`, that of the digits where it is known: the stem of a large digit is as straight and thin.
@@ -203,7 +205,7 @@ def _flat_lines(page: np.ndarray, stroke: float, height: float) -> tuple[np.ndar
     )
     lines = np.zeros((0, 4)) if found is None else found.reshape(-1, 4).astype(np.float64)
     limit, thickest = np.zeros(page.shape, np.uint8), 0.0
-    for x1, y1, x2, y2 in _in_line(lines, least, span, 0.5 * stroke + 2):
+    for x1, y1, x2, y2 in _in_line(lines, least, span, 0.5 * stroke + 2, 0 if turned else page.shape[1]):
         x, y = (np.linspace(*ends, 60).astype(int) for ends in ((x1, x2), (y1, y2)))
         crossed = runs[y, x]
         thick = float(np.percentile(crossed[crossed > 0], 30)) if crossed.any() else 1.0
@@ -216,19 +218,25 @@ def _flat_lines(page: np.ndarray, stroke: float, height: float) -> tuple[np.ndar
     return np.where((runs > 0) & (runs <= limit), 255, 0).astype(np.uint8), thickest
 
 
-def _in_line(lines: np.ndarray, least: float, span: float, near: float) -> np.ndarray:
+def _in_line(lines: np.ndarray, least: float, span: float, near: float, width: int) -> np.ndarray:
     """The nearly horizontal lines (N, 4) of at least `least` pixels, and the shorter ones in line with one of them.
 
-    Only where all that are in line span at least `span` pixels.
+    Only where all that are in line span at least `span` pixels. Shorter ones alone will do where they run from edge to
+    edge of a page's `width`: in a narrow crop, digits that stand on a rule leave only pieces of it. With a width of 0
+    they do not, since the stem of a digit runs from top to bottom too.
     """
     x1, y1, x2, y2 = lines.T
     flat = np.abs(y2 - y1) < 0.3 * np.abs(x2 - x1)
-    seeds = flat & (np.hypot(x2 - x1, y2 - y1) >= least)
     chosen = np.zeros(len(lines), bool)
-    for a, b, c, d in lines[seeds]:
+    for a, b, c, d in lines[flat]:
         slope = (d - b) / (c - a)
         its = flat & (np.abs(b + slope * (x1 - a) - y1) < near) & (np.abs(b + slope * (x2 - a) - y2) < near)
-        if its.any() and np.ptp(lines[its][:, [0, 2]]) >= span:
+        ends = lines[its][:, [0, 2]]
+        through = np.zeros(width, bool)
+        for start, end in np.sort(ends).astype(int):
+            through[start : end + 1] = True
+        covered = width and np.ptp(ends) > EDGE_TO_EDGE * width and through.mean() > THROUGH
+        if np.ptp(ends) >= span and (covered or np.hypot(c - a, d - b) >= least):
             chosen |= its
     return lines[chosen]
 

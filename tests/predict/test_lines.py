@@ -249,6 +249,16 @@ def test_lines_are_taken_away_and_digits_stay(digits):
     assert np.array_equal(untouched, without) and not taken.any()
 
 
+def test_a_speck_does_not_tell_the_stroke_of_digits_that_hang_on_a_line_to_the_edge(digits):
+    mask = np.zeros((150, 400), np.uint8)
+    for i, digit in enumerate(digits[2:5]):
+        mask[40 : 40 + digit.shape[0], 60 + 90 * i : 60 + 90 * i + digit.shape[1]] = digit
+    alone = page.typical_stroke(mask)
+    cv2.line(mask, (0, 110), (399, 105), 255, 4)
+    cv2.line(mask, (180, 130), (184, 140), 255, 2)
+    assert page.typical_stroke(mask) == pytest.approx(alone, rel=0.3)
+
+
 def test_a_cut_loses_no_ink(digits):
     mask = np.zeros((90, 200), bool)
     for left, digit in ((5, digits[2]), (62, digits[6])):
@@ -303,6 +313,17 @@ def test_a_number_cut_out_without_a_margin_is_read(predictor, digits, margin):
         left, top = (max(0, min(box[i] for box in boxes) - margin) for i in (0, 1))
         right, bottom = (max(box[i] + box[i + 2] for box in boxes) + margin for i in (0, 1))
         assert predictor.read(picture[top:bottom, left:right], line=True).text == text
+
+
+@pytest.mark.parametrize("text", ["286", "305", "98"])
+@pytest.mark.parametrize("rise,thick", [(0, 3), (-6, 2), (8, 4)])
+def test_digits_that_stand_on_a_rule_are_read_in_a_narrow_crop(predictor, digits, text, rise, thick):
+    picture, boxes = write(digits, [text])
+    left, right = boxes[0][0] - 40, boxes[-1][0] + boxes[-1][2] + 40
+    picture = np.ascontiguousarray(picture[20:150, left:right])
+    base = max(top + high for _, top, _, high in boxes) - 20
+    cv2.line(picture, (0, base - rise // 2), (right - left, base + rise // 2), (110, 90, 120), thick, cv2.LINE_AA)
+    assert predictor.read(picture, line=True).text == text
 
 
 @pytest.mark.parametrize("high,pen", [(120, 3), (250, 3), (400, 6)])
