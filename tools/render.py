@@ -26,7 +26,8 @@ from tools.portable import portable
 FOLDED = ("bootstrap", "book-keeping", "nbval-check-output", "solution")
 KEPT_CELL_METADATA = ("tags", "slideshow", "jupyter", "cellView")
 PICTURE = "figures/06_answers.png"  # the one that opens the README
-MADE = ("digits", "accuracy", "edge", "robustness", "custom_images", "lines", "speed", "manifest")  # in outputs/reference/
+# In outputs/reference/.
+MADE = ("digits", "accuracy", "edge", "robustness", "custom_images", "lines", "speed", "manifest")
 
 
 def has(cell: nbformat.NotebookNode, *tags: str) -> bool:
