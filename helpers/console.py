@@ -41,6 +41,7 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs) -> int:
+        """`main`, with what it raises as one sentence and an exit code."""
         _open_streams()
         try:
             code = main(*args, **kwargs) or 0

@@ -16,8 +16,9 @@ from helpers.images.steps import along_colour, hysteresis, resize, thin_and_dark
 
 PIECES = 8000  # largest number of components considered
 STEM = 1.25  # times the height of the digits that a printed line is long
-OTHERS = 0.15  # of the centre lines that lie in other components than those at the edge
-EDGE_TO_EDGE, THROUGH = 0.95, 0.7  # of a page's width that a line of short pieces spans, and covers
+OTHERS = 0.1  # of the centre lines that components apart from the edge hold at least, to tell the stroke
+NARROW = 0.3  # of its width, so long must a printed line be in a crop that is narrow
+REACH, THROUGH = 0.95, 0.7  # of the width of a narrow crop that a line of short pieces spans, and covers
 FEW = 500  # so many components are compared in pairs
 TIGHT = 0.45  # of the height of a page: digits as high fill it
 
@@ -221,24 +222,30 @@ def _flat_lines(page: np.ndarray, stroke: float, height: float, turned: bool) ->
 def _in_line(lines: np.ndarray, least: float, span: float, near: float, width: int) -> np.ndarray:
     """The nearly horizontal lines (N, 4) of at least `least` pixels, and the shorter ones in line with one of them.
 
-    Only where all that are in line span at least `span` pixels. Shorter ones alone will do where they run from edge to
-    edge of a page's `width`: in a narrow crop, digits that stand on a rule leave only pieces of it. With a width of 0
-    they do not, since the stem of a digit runs from top to bottom too.
+    Only where all that are in line span at least `span` pixels. In a narrow crop of a page, digits that stand on a rule
+    leave only pieces of it: there, shorter ones alone will do where they run from edge to edge of its `width`. With a
+    width of 0 they do not, since the stem of a digit runs from top to bottom too.
     """
     x1, y1, x2, y2 = lines.T
     flat = np.abs(y2 - y1) < 0.3 * np.abs(x2 - x1)
+    long = np.hypot(x2 - x1, y2 - y1) >= least
+    narrow = 0 < NARROW * width < least
     chosen = np.zeros(len(lines), bool)
-    for a, b, c, d in lines[flat]:
+    for (a, b, c, d), alone in zip(lines[flat & (long | narrow)], long[flat & (long | narrow)], strict=True):
         slope = (d - b) / (c - a)
         its = flat & (np.abs(b + slope * (x1 - a) - y1) < near) & (np.abs(b + slope * (x2 - a) - y2) < near)
         ends = lines[its][:, [0, 2]]
-        through = np.zeros(width, bool)
-        for start, end in np.sort(ends).astype(int):
-            through[start : end + 1] = True
-        covered = width and np.ptp(ends) > EDGE_TO_EDGE * width and through.mean() > THROUGH
-        if np.ptp(ends) >= span and (covered or np.hypot(c - a, d - b) >= least):
+        if np.ptp(ends) >= span and (alone or _edge_to_edge(ends, width)):
             chosen |= its
     return lines[chosen]
+
+
+def _edge_to_edge(ends: np.ndarray, width: int) -> bool:
+    """Whether lines with these first and last columns (N, 2) run through a page of this width, and cover most of it."""
+    covered = np.zeros(width, bool)
+    for first, last in np.sort(ends).astype(int):
+        covered[first : last + 1] = True
+    return np.ptp(ends) > REACH * width and covered.mean() > THROUGH
 
 
 def _runs(page: np.ndarray) -> np.ndarray:

@@ -112,6 +112,7 @@ def smooth_basis(height: int, width: int, grid: int) -> np.ndarray:
     """Weights of grid × grid control points at each pixel: Gaussian bumps that add up to 1, (grid², H·W)."""
 
     def along(size):
+        """The weights along one axis: (grid, size)."""
         spacing = (size - 1) / (grid - 1)
         centres = np.arange(grid)[:, None] * spacing
         bumps = np.exp(-0.5 * ((np.arange(size) - centres) / (0.6 * spacing)) ** 2)

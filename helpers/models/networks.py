@@ -92,6 +92,7 @@ def local_contrast(images):
     """
 
     def mean(x):
+        """The mean of the window round each pixel."""
         return layers.AveragePooling2D(WINDOW, strides=1, padding="same", dtype="float32")(x)
 
     difference = layers.Subtract(dtype="float32")([images, mean(images)])

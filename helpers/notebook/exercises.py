@@ -29,6 +29,7 @@ def exercise(number: str, hint: str) -> Callable:
     """Decorates the test of an exercise: it returns True, or False or a sentence on what is wrong with the answer."""
 
     def add(test: Callable[..., bool | str]) -> Callable[..., bool | str]:
+        """Registers the test under the number."""
         EXERCISES[number] = Exercise(test, hint)
         return test
 

@@ -102,6 +102,7 @@ def _output(results: Results | None, as_json: bool, names: list[str]) -> Callabl
         print(f"{'file':<{width}}  status    text  confidence  seconds  reason")
 
     def put(record: Record) -> None:
+        """Writes one record."""
         if results:
             results.write(record)
         if as_json:

@@ -343,6 +343,7 @@ def serve() -> None:
     threading.Thread(target=_watch, args=(since, options.time_limit), daemon=True).start()
 
     def answer(value: object) -> None:
+        """Sends a value to the parent."""
         pickle.dump(value, answers)
         answers.flush()
 

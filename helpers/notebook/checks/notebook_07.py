@@ -84,6 +84,7 @@ def mirror(answer, better, x_val):
         return f"An array of shape {alone.shape} is wanted, one row of probabilities per image."
 
     def same(other):
+        """Whether the answer is these probabilities, within rounding."""
         return np.allclose(answer, other, atol=1e-3)
 
     if same(alone):

@@ -90,6 +90,7 @@ def share_for_a_person(answer, results, evaluation):
         return "One share is wanted, from 0 to 1."
 
     def share(table, wanted):
+        """Of all fields in a table of results, what a person must see."""
         return evaluation.images_to_human(evaluation.risk_coverage(table["sure"], table["right"]), wanted) / len(table)
 
     right = share(own, 0.995)
