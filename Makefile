@@ -52,7 +52,8 @@ handout: .venv/ready        ## pack the notebooks without solutions, for a class
 collect: .venv/ready        ## make collect DIR=returned: a table of who solved what, outputs/marks/
 	$(PY) -m tools.collect $(if $(DIR),"$(DIR)") $(ARGS)
 
-reference: .venv/ready      ## train the shipped network anew, five seeds of some 15 minutes; goes on where it was stopped
+reference: .venv/ready      ## train what is shipped anew, five seeds of some 15 minutes and half an hour; goes on where it was stopped
+	$(PY) -m tools.train_strips
 	$(PY) -m tools.train_shipped $(ARGS)
 
 bench: .venv/ready          ## measure training, answering and starting beside peers, about 15 minutes
@@ -64,7 +65,7 @@ lock: .venv/ready           ## refresh constraints.txt
 	$(PY) -m uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --no-annotate tests/colab/packages.txt -o tests/colab/constraints.txt
 
 clean:                      ## remove the environment and all runs but the reference
-	rm -rf .venv .colab outputs/index.html outputs/comparison.* outputs/latest outputs/smoke outputs/site outputs/reference-training outputs/accuracy outputs/peers
+	rm -rf .venv .colab outputs/index.html outputs/comparison.* outputs/latest outputs/smoke outputs/site outputs/reference-training outputs/strip-training outputs/accuracy outputs/peers
 
 # The interpreter is tried, not only looked up: a name on the path may be a shim that runs nothing.
 .venv/ready: requirements.txt constraints.txt pyproject.toml setup.py

@@ -18,7 +18,7 @@ setup(
     packages=[*find_packages(include=["helpers*"]), SHIPPED],
     package_dir={SHIPPED: "outputs/reference"},
     package_data={
-        SHIPPED: ["digits.tflite", "calibration.json", "gate.npz", "line_weights.json"],
+        SHIPPED: ["digits.tflite", "calibration.json", "gate.npz", "line_weights.json", "strips.tflite"],
         "helpers": ["py.typed"],
         "helpers.notebook": ["pad.js", "pad.css", "style.mplstyle"],
         "helpers.series": ["templates/*.j2"],

@@ -65,16 +65,19 @@ def integer_file(model, images: np.ndarray) -> bytes:
         for image in images:
             yield [image[None]]
 
+    return lite_file(
+        model,
+        optimizations=[tf.lite.Optimize.DEFAULT],
+        representative_dataset=calibration,
+        target_spec={"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]},
+    )
+
+
+def lite_file(model, **options) -> bytes:
+    """The network as a LiteRT file; the options are those of LiteRT's converter."""
     with tempfile.TemporaryDirectory() as folder, quiet_stderr():
         file = Path(folder) / "model.tflite"
-        model.export(
-            str(file),
-            format="litert",
-            verbose=False,
-            optimizations=[tf.lite.Optimize.DEFAULT],
-            representative_dataset=calibration,
-            target_spec={"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]},
-        )
+        model.export(str(file), format="litert", verbose=False, **options)
         return file.read_bytes()
 
 

@@ -131,7 +131,7 @@ def test_everything_is_packaged(monkeypatch):
     there = {file for file in (paths.ROOT / "helpers").rglob("*") if file.is_file() and "__pycache__" not in file.parts}
     assert there - packed == set()
     shipped = {file.name for file in packed if file.parent == paths.REFERENCE}
-    assert shipped == {"digits.tflite", "calibration.json", "gate.npz", "line_weights.json"}
+    assert shipped == {"digits.tflite", "calibration.json", "gate.npz", "line_weights.json", "strips.tflite"}
 
 
 # --- the notebooks' first code cell

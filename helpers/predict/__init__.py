@@ -13,11 +13,12 @@ import lazy_loader  # noqa: E402
 # What the room offers, by file; each is imported when it is first used.
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    ["predictor", "confidence", "network", "lines", "batch", "results"],
+    ["predictor", "confidence", "network", "lines", "strips", "batch", "results"],
     {
         "predictor": ["LAST", "SURE", "Predictor", "Reading"],
         "confidence": ["Calibration", "energy", "softmax"],
         "network": ["find_model"],
-        "lines": ["Character"],
+        "lines": ["Character", "row_strips"],
+        "strips": ["strip_network"],
     },
 )

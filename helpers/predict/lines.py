@@ -36,6 +36,8 @@ from helpers.images.page import (
 )
 from helpers.images.steps import Steps, check_picture, resize
 from helpers.images.strokes import crop, normalise_stroke
+from helpers.predict import strips
+from helpers.predict.strips import StripReading
 
 PAGE_SIDE = 1600  # longest side in pixels at which digits are looked for first
 HEIGHT = 64  # height in pixels that digits are brought to for reading
@@ -54,6 +56,10 @@ BARS = 6  # so many bars of one height are a code
 LEFT_OUT = 0.4  # of the height of its row: what is as high and left out may be a digit
 SKIPPED = -4.0  # log-odds assigned to a skipped character
 COUNTED = 0.8  # confidence from which a digit is counted, and drawn as certain
+DOUBTFUL = 0.95  # words that are less certain are read once more, as a whole
+AGREED = 0.5  # of the doubt about a word that a second look takes away if it is sure of the same
+ENOUGH = 0.6  # from this confidence on, a reading with more digits is believed rather than one with fewer
+AROUND = 1.0  # of the height of its row, so much beside a word is seen with it
 KNOWN = 0.5  # probability from which it is said which digit it is; below, its text is UNKNOWN
 UNKNOWN = "?"
 WEIGHTS = paths.SHIPPED / "line_weights.json"
@@ -61,6 +67,8 @@ WEIGHTS = paths.SHIPPED / "line_weights.json"
 # Images uint8 (N, 28, 28) -> probabilities of the ten digits (N, 10), and log-odds (N,) of being a digit at all; 0 is
 # what a single picture needs.
 Judge = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+# Strips uint8 (HIGH, W) of a page -> what is read in each as a whole.
+Look = Callable[[list[np.ndarray]], list[StripReading]]
 
 
 class Character(NamedTuple):
@@ -92,6 +100,34 @@ class Guess:
     posterior: float = 0.0  # probability that these pieces are one digit, over all paths through the row
 
 
+@dataclass(eq=False)
+class Word:
+    """Neighbouring characters of a row: the digits read in it, and how sure it is that they are a number."""
+
+    guesses: list[Guess]
+    left: float  # columns of its first and last ink
+    right: float
+    number: bool  # whether it is kept
+    odds: float  # mean log-odds of its characters being digits
+    left_out: float = 1.0  # probability that no digit in it was left out
+
+    @property
+    def digits(self) -> list[Guess]:
+        """Its guesses if it is a number, else none."""
+        return self.guesses if self.number else []
+
+    @property
+    def complete(self) -> float:
+        """The probability that no digit was left out in it, nor the whole number."""
+        dropped = bool(self.guesses) and not self.number
+        return float(self.left_out / (1 + np.exp(self.odds))) if dropped else self.left_out
+
+    @property
+    def confidence(self) -> float:
+        """The probability that its digits are these."""
+        return float(self.complete * np.prod([g.probabilities.max() * g.posterior for g in self.digits]))
+
+
 class Lines(NamedTuple):
     """What `read` returns: the characters of each row, top to bottom, and what they may lack."""
 
@@ -102,10 +138,9 @@ class Lines(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What was read in a page: the digits of each row, and what they were chosen from."""
+    """What was read in a page: the words of each row, and what they were chosen from."""
 
-    digits: list[list[Guess]]
-    complete: float  # probability that what was left out is no digit
+    words: list[list[Word]]
     unseen: int  # pieces of ink that were too many to look at
     page: Page
     rows: list[Row]
@@ -113,37 +148,60 @@ class Found(NamedTuple):
     scale: float  # pixels of the picture per pixel of the page
     evidence: float  # how well the digits suit the network; decides between the two polarities
 
+    @property
+    def digits(self) -> list[Guess]:
+        """The digits of all numbers, row by row."""
+        return [guess for row in self.words for word in row for guess in word.digits]
+
 
 # Reading ------------------------------------------------------------------------------------------------------
 
 
-def read(picture: np.ndarray, judge: Judge) -> Lines:
-    """Reads all digits of a picture, uint8 (H, W) or (H, W, 3).
+def read(picture: np.ndarray, judge: Judge, look: Look | None = None) -> Lines:
+    """Reads all digits of a picture, uint8 (H, W) or (H, W, 3); `look` reads words that are in doubt once more.
 
     Boxes are in the picture's own pixels, rows without digits are left out. Raises NoDigit if there is no digit at
     all, UserError if the array is no picture.
     """
     picture = check_picture(picture)
     found = find(picture, judge)
-    rows = [[_character(guess, picture, found.scale) for guess in row] for row in found.digits if row]
+    again = look_again(found, look, picture) if look else {}
+    rows, complete = [], 1.0
+    for words in found.words:
+        rows.append([])
+        for word in words:
+            first = [_character(guess, picture, found.scale) for guess in word.digits], word.complete
+            characters, whole = again.get(id(word), first)
+            rows[-1] += characters
+            complete *= whole
+    rows = [row for row in rows if row]
     if not rows:
         among = f"none of what was looked at looks like one, {found.unseen:,} pieces of ink were not looked at"
         raise NoDigit(f"No digit was found: {among if found.unseen else 'nothing in the picture looks like one'}.")
     steps = {"picture": picture, "background removed": found.page.ink, "pieces": _coloured(found.page, found.rows)}
     steps["reading"] = annotate(picture, [character for row in rows for character in row])
-    return Lines(rows, found.complete, found.unseen, steps)
+    return Lines(rows, complete, found.unseen, steps)
 
 
 def _character(guess: Guess, picture: np.ndarray, scale: float) -> Character:
     """A guess as part of the answer: confidence is that of being one digit, and this one; the box in picture pixels."""
+    answer = _answer(guess.probabilities, _in_picture(guess.box, picture, scale))
+    return answer._replace(confidence=float(answer.confidence * guess.posterior))
+
+
+def _answer(probabilities: np.ndarray, box: tuple[int, int, int, int]) -> Character:
+    """The most probable digit of ten as part of the answer, UNKNOWN where it is not probable enough."""
+    digit = int(np.argmax(probabilities))
+    text = str(digit) if probabilities[digit] >= KNOWN else UNKNOWN
+    return Character(text, float(probabilities[digit]), box, tuple(map(float, probabilities)))
+
+
+def _in_picture(box: tuple[float, ...], picture: np.ndarray, scale: float) -> tuple[int, int, int, int]:
+    """A box of the page in the picture's pixels, inside of it."""
     height, width = picture.shape[:2]
-    left, top, wide, high = (scale * n for n in guess.box)
-    x, y = min(round(left), width - 1), min(round(top), height - 1)
-    box = x, y, max(1, min(round(wide), width - x)), max(1, min(round(high), height - y))
-    digit = int(guess.probabilities.argmax())
-    text = str(digit) if guess.probabilities[digit] >= KNOWN else UNKNOWN
-    confidence = float(guess.probabilities[digit] * guess.posterior)
-    return Character(text, confidence, box, tuple(map(float, guess.probabilities)))
+    left, top, wide, high = (scale * n for n in box)
+    x, y = min(max(0, round(left)), width - 1), min(max(0, round(top)), height - 1)
+    return x, y, max(1, min(round(wide), width - x)), max(1, min(round(high), height - y))
 
 
 def _coloured(page: Page, rows: list[Row]) -> np.ndarray:
@@ -212,15 +270,87 @@ def _recognise(page: Page, rows: list[Row], unseen: int, scale: float, judge: Ju
         for guess, probabilities, likely in zip(together, *judge(np.stack([g.image for g in together])), strict=True):
             guess.probabilities, guess.likely = probabilities, float(likely)
             guess.score = weigh("digit", digit_facts(guess))
-    found, complete = [], 1.0
-    for row, its in zip(rows, guesses, strict=True):
-        path, left_out = best_path(row, its, page.stroke)
-        numbers, dropped = digits_of_words(row, path)
-        found.append(numbers)
-        complete *= left_out * dropped
-    digits = [guess for path in found for guess in path]
-    evidence = np.mean([g.probabilities.max() + 0.2 * np.clip(g.likely, -5, 5) for g in digits]) if digits else -1.0
-    return Found(found, complete, unseen + more, page, rows, guesses, scale, float(evidence))
+    words = [split_words(row, *best_path(row, its, page.stroke)) for row, its in zip(rows, guesses, strict=True)]
+    found = Found(words, unseen + more, page, rows, guesses, scale, -1.0)
+    suit = [g.probabilities.max() + 0.2 * np.clip(g.likely, -5, 5) for g in found.digits]
+    return found._replace(evidence=float(np.mean(suit))) if suit else found
+
+
+# A second look ------------------------------------------------------------------------------------------------
+
+
+def row_strips(picture: np.ndarray, judge: Judge) -> list[np.ndarray]:
+    """Each row of a picture as one strip; raises NoDigit as `find` does. For notebook 06."""
+    found = find(check_picture(picture), judge)
+    edges = [(row, AROUND * row.height) for row in found.rows]
+    return [strips.cut_strip(found.page, row, row.left - more, row.right + more) for row, more in edges]
+
+
+def look_again(found: Found, look: Look, picture: np.ndarray) -> dict[int, tuple[list[Character], float]]:
+    """Reads the words that are in doubt once more, as a whole.
+
+    By the `id` of a word: the characters that take the place of its digits, and the probability that none is left out.
+    Two readers that do not know of each other seldom make the same mistake: where they agree, both are believed more;
+    where they differ, the more confident one is believed, but less than before. A digit that is lost is missed by nobody:
+    so the one with more digits is believed if it is ENOUGH confident, even if the other is more so.
+    """
+    doubtful = []
+    for row, words in zip(found.rows, found.words, strict=True):
+        for i, word in enumerate(words):
+            # Up to the neighbours, but not far beyond its ink.
+            before = words[i - 1].right if i else -np.inf
+            after = words[i + 1].left if i + 1 < len(words) else np.inf
+            left = max(word.left - AROUND * row.height, (before + word.left) / 2)
+            right = min(word.right + AROUND * row.height, (word.right + after) / 2)
+            if word.confidence < DOUBTFUL and (right - left) * strips.DIGIT / row.height <= strips.WIDEST:
+                doubtful.append((row, word, left, right))
+    cut = [strips.cut_strip(found.page, row, left, right) for row, _, left, right in doubtful]
+    again = {}
+    for (row, word, left, right), reading in zip(doubtful, look(cut), strict=True):
+        first, second = word.confidence, reading.probability
+        characters = [_character(guess, picture, found.scale) for guess in word.digits]
+        complete = word.complete
+        if reading.text == "".join(str(guess.probabilities.argmax()) for guess in word.digits):
+            sure = first + (1 - first) * second * AGREED if characters else first
+            both = [np.multiply(c.probabilities, p) for c, p in zip(characters, reading.probabilities, strict=True)]
+            characters = [_answer(p / p.sum(), c.box) for p, c in zip(both, characters, strict=True)]
+        elif _rank(reading.text, second) <= _rank(word.digits, first):
+            sure = first * (1 - second) / (1 - first * second)
+        else:
+            sure = second * (1 - first) / (1 - first * second)
+            centres = left + reading.centres * row.height / strips.DIGIT
+            boxes = [_in_picture(box, picture, found.scale) for box in _boxes(row, left, centres, right)]
+            characters, complete = list(map(_answer, reading.probabilities, boxes)), 1.0
+        again[id(word)] = _share(characters, complete, sure)
+    return again
+
+
+def _rank(digits: str | list, confidence: float) -> tuple[int, float]:
+    """By what one of two readings that differ is believed: by its digits if it is ENOUGH confident, by its confidence."""
+    return len(digits) if confidence >= ENOUGH else 0, confidence
+
+
+def _share(characters: list[Character], complete: float, sure: float) -> tuple[list[Character], float]:
+    """The confidences of a word's characters, and that none is left out, changed so that their product is `sure`."""
+    logs = np.log(np.clip([*(character.confidence for character in characters), complete], 1e-12, 1 - 1e-12))
+    *each, complete = np.exp(np.log(max(sure, 1e-12)) * logs / logs.sum()).tolist()
+    return [c._replace(confidence=x) for c, x in zip(characters, each, strict=True)], complete
+
+
+def _boxes(row: Row, left: float, centres: np.ndarray, right: float) -> list[tuple[int, int, int, int]]:
+    """The boxes of the digits of a word of which only the columns of their centres are known: the ink nearest to each."""
+    borders = [left, *((centres[:-1] + centres[1:]) / 2), right]
+    boxes = []
+    for x, start, end in zip(centres, borders, borders[1:], strict=False):
+        near = [piece for piece in row.pieces if piece.left < end and piece.right > start]
+        if near:
+            first, top, last, bottom = extent(near)
+            first, last = max(first, start), min(last, end)
+        else:
+            half = row.height / 2
+            first, top, last, bottom = x - half / 2, row.middle(x) - half, x + half / 2, row.middle(x) + half
+        boxes.append((first, top, last - first, bottom - top))
+    return boxes
 
 
 # Cuts ---------------------------------------------------------------------------------------------------------
@@ -435,10 +565,11 @@ def extent(pieces: list[Piece]) -> tuple[int, int, int, int]:
     return left, top, max(p.right for p in pieces), max(p.bottom for p in pieces)
 
 
-def best_path(row: Row, guesses: list[Guess], stroke: float) -> tuple[list[Guess], float]:
+def best_path(row: Row, guesses: list[Guess], stroke: float) -> tuple[list[Guess], list[tuple[int, int, float]]]:
     """The guesses on the highest-scoring path through a row, left to right, by dynamic programming.
 
-    Sets the `posterior` of each; also returns the probability that what it leaves out, of a digit's height, is none.
+    Sets the `posterior` of each. Also returns what it leaves out of a digit's height: its first and last column, and the
+    probability that it is no digit.
     This is a semi-Markov conditional random field (Sarawagi and Cohen, 2004): its most likely path and its marginals.
     """
     count = len(row.pieces)
@@ -453,7 +584,7 @@ def best_path(row: Row, guesses: list[Guess], stroke: float) -> tuple[list[Guess
             best[last], chosen[last] = best[first] + score, (first, last, score, guess)
     for first, last, score, _ in sorted(arcs, key=lambda arc: -arc[0]):
         after[first] = np.logaddexp(after[first], after[last] + score)
-    path, at, complete = [], count, 1.0
+    path, left_out, at = [], [], count
     while at:
         first, last, score, guess = chosen[at]
         posterior = float(np.exp(before[first] + score + after[last] - before[count]))
@@ -461,18 +592,18 @@ def best_path(row: Row, guesses: list[Guess], stroke: float) -> tuple[list[Guess
             guess.posterior = posterior
             path.append(guess)
         else:
-            _, top, _, bottom = extent(row.pieces[first:last])
-            complete *= posterior if bottom - top > LEFT_OUT * row.height else 1.0
+            left, top, right, bottom = extent(row.pieces[first:last])
+            if bottom - top > LEFT_OUT * row.height:
+                left_out.append((left, right, posterior))
         at = first
-    return path[::-1], complete
+    return path[::-1], left_out
 
 
-def digits_of_words(row: Row, path: list[Guess]) -> tuple[list[Guess], float]:
-    """The digits of those words in a row that are numbers: many a letter passes for a digit, hardly a whole word.
+def split_words(row: Row, path: list[Guess], left_out: list[tuple[int, int, float]]) -> list[Word]:
+    """The words of a row, and which are numbers: many a letter passes for a digit, hardly a whole word.
 
-    A word's characters are the digits read there and skipped pieces of digit size. A word is kept if its mean log-odds exceeds NUMBER,
-    AMONG_LETTERS if one of them was skipped, or SHORT_NUMBER if it has one or two.
-    Also returns the probability that no number is among the words that are dropped.
+    A word's characters are the digits read there and skipped pieces of digit size. It is a number if its mean log-odds
+    exceeds NUMBER, AMONG_LETTERS if one of them was skipped, or SHORT_NUMBER if it has one or two.
     """
     read = {i for guess in path for i in range(guess.first, guess.last)}
     characters = [(g.box[0], g.box[0] + g.box[2], min(g.likely, 8.0), g) for g in path]
@@ -483,23 +614,28 @@ def digits_of_words(row: Row, path: list[Guess]) -> tuple[list[Guess], float]:
             characters.append((left, right, SKIPPED, None))
     characters.sort(key=lambda character: character[0])
     gaps = [after[0] - before[1] for before, after in itertools.pairwise(characters)]
-    space = max(0.35 * row.height, 1.8 * float(np.median(gaps))) if gaps else 0.0
-    words = [characters[:1]]
+    space = max(0.35 * row.height, 1.8 * float(np.median(gaps))) if gaps else 0.35 * row.height
+    groups = [characters[:1]]
     for gap, character in zip(gaps, characters[1:], strict=True):
         if gap > space:
-            words.append([])
-        words[-1].append(character)
-    numbers, none_dropped = [], 1.0
-    for word in words:
-        mean = float(np.mean([character[2] for character in word] or [SKIPPED]))
-        letters = any(character[3] is None for character in word)
-        guesses = [guess for *_, guess in word if guess]
-        asked = SHORT_NUMBER if len(word) < 3 else AMONG_LETTERS if letters else NUMBER
-        if mean > asked and not _is_barcode(row, guesses):
-            numbers += guesses
-        elif guesses:
-            none_dropped *= 1 / (1 + np.exp(mean))
-    return numbers, float(none_dropped)
+            groups.append([])
+        groups[-1].append(character)
+    words = []
+    for group in groups:
+        odds = float(np.mean([character[2] for character in group] or [SKIPPED]))
+        letters = any(character[3] is None for character in group)
+        guesses = [guess for *_, guess in group if guess]
+        asked = SHORT_NUMBER if len(group) < 3 else AMONG_LETTERS if letters else NUMBER
+        left = min((character[0] for character in group), default=row.left)
+        right = max((character[1] for character in group), default=row.right)
+        words.append(Word(guesses, left, right, odds > asked and not _is_barcode(row, guesses), odds))
+    for left, right, none in left_out:
+        nearest = min(words, key=lambda word: max(word.left - right, left - word.right))
+        if max(nearest.left - right, left - nearest.right) > space:
+            words.append(nearest := Word([], left, right, False, SKIPPED))
+        nearest.left, nearest.right = min(nearest.left, left), max(nearest.right, right)
+        nearest.left_out *= none
+    return sorted(words, key=lambda word: word.left)
 
 
 def _is_barcode(row: Row, guesses: list[Guess]) -> bool:
@@ -524,7 +660,7 @@ def count_digits(picture: np.ndarray, candidates: list[Steps], chosen: int, judg
         return 1
     work, alone = candidates[chosen]["picture"], candidates[chosen]["centred 28×28"]
     try:
-        digits = [guess for row in find(work, judge).digits for guess in row]
+        digits = find(work, judge).digits
     except NoDigit:
         return 1
     # What passes for a digit as a whole is one, whatever its parts look like; one of several is found among them.

@@ -16,7 +16,7 @@ from helpers.images.candidates import find_candidates
 from helpers.images.decode import flatten_alpha, read_image
 from helpers.images.mnist_form import FIELD, half_pixel_moves
 from helpers.images.steps import Steps
-from helpers.predict import lines
+from helpers.predict import lines, strips
 from helpers.predict.confidence import Calibration, choose, digit_score, softmax
 from helpers.predict.network import check_pair, load
 from helpers.predict.tables import Cell, to_table
@@ -57,9 +57,11 @@ class Predictor:
             UserError: If there is none, or if one of the files cannot be used or belongs to another model.
         """
         self.network = load(model)  # uint8 (N, 28, 28) -> logits (N, 10), features (N, F)
+        self.look = None
         self.calibration = Calibration.load(self.network.path.parent, self.network)
         if self.network.path.parent == lines.WEIGHTS.parent:
             check_pair(lines.WEIGHTS, lines.weights().get("network_sha256"), self.network)
+            self.look = strips.look if self.network.path.suffix == ".tflite" else None
         # A gate of another model would fail at each picture: try it now.
         digit_score(*self.network(np.zeros((1, FIELD, FIELD), np.uint8)), self.calibration)
 
@@ -137,7 +139,7 @@ class Predictor:
 
     def _read_lines(self, picture: np.ndarray, table: bool) -> Reading:
         """Reads all digits of a picture, uint8. Raises what `lines.read` raises."""
-        found = lines.read(picture, self.judge)
+        found = lines.read(picture, self.judge, self.look)
         characters = tuple(character for row in found.rows for character in row)
         text = " ".join("".join(character.text for character in row) for row in found.rows)
         confidence = found.complete * math.prod(character.confidence for character in characters)

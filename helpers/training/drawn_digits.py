@@ -74,11 +74,11 @@ def draw(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Draws digits, cycling through the classes and the forms of each: uint8 (count, 28, 28), labels int64 (count,)."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % 10
-    images = [_draw(FORMS[label][i // 10 % len(FORMS[label])], rng) for i, label in enumerate(labels)]
+    images = [draw_form(FORMS[label][i // 10 % len(FORMS[label])], rng) for i, label in enumerate(labels)]
     return np.stack(images), labels.astype(np.int64)
 
 
-def _draw(form: list[tuple], rng: np.random.Generator) -> np.ndarray:
+def draw_form(form: list[tuple], rng: np.random.Generator) -> np.ndarray:
     """Draws one digit with a random slant, rotation, width and pen: uint8 (28, 28)."""
     canvas = np.zeros((CANVAS, CANVAS), np.uint8)
     lean, turn = np.tan(np.radians(rng.normal(8, 12))), np.radians(rng.normal(0, 6))

@@ -3,12 +3,16 @@
 import shutil
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from commands import encode
 
-from helpers import data
+from helpers import data, images
 from helpers.data import to_input
 from helpers.predict.predictor import Predictor
+
+CLEAR = (3, 2, 1, 18, 4, 15, 11, 0, 61, 7)  # test images of 0 to 9 that every network reads
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +60,23 @@ def pictures(tmp_path_factory):
         name = f'böse, "Namen"/line\nbreak {i}.png' if i % 10 == 0 else f"{i:04}.png"
         (folder / name).write_bytes(encode(picture))
     return folder
+
+
+@pytest.fixture(scope="session")
+def shipped():
+    """The shipped network, and what belongs to it."""
+    return Predictor()
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """A clear digit of each class, cut to its ink: uint8, ink 255, about 80 pixels high."""
+    mnist = data.load()
+    assert [int(mnist.y_test[i]) for i in CLEAR] == list(range(10))
+    drawn = []
+    for i in CLEAR:
+        large = cv2.GaussianBlur(
+            cv2.resize(mnist.x_test[i], None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC), (0, 0), 1
+        )
+        drawn.append(images.crop(255 * (large > 110).astype(np.uint8)))
+    return drawn

@@ -1,0 +1,133 @@
+"""Trains the network that reads a number as a whole: python -m tools.train_strips.
+
+A convolutional network with the loss of connectionist temporal classification (Graves et al., 2006): it learns from
+strips and their text alone, without being told where each digit stands. The strips are simulated anew for each epoch
+(tools/simulate/strips.py). What is done is kept in outputs/strip-training/, so an interrupted command goes on. Writes
+outputs/reference/strips.tflite. Explained in notebooks/06_custom_image_prediction.ipynb.
+"""
+
+import argparse
+import concurrent.futures
+import multiprocessing
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from helpers import paths, pool
+from helpers.console import command, quiet_stderr
+from helpers.files import atomic
+from helpers.predict import strips as reading
+from helpers.predict.confidence import softmax
+from tools.simulate.strips import strips
+from tools.trainings import at_least_1, packed, write_bytes
+
+BATCH = 64
+PEAK = 2e-3  # of the learning rate
+HELD_OUT = 4000  # strips with a seed of their own, to validate on
+LONGEST = 9  # digits in a strip
+
+
+def strip_cnn() -> keras.Model:
+    """Strips (N, 32, W, 1) to logits (N, W/2, 11): of the blank, then of the ten digits. About 134,000 parameters."""
+
+    def convolution(x, filters, kernel, **how):
+        x = layers.Conv2D(filters, kernel, use_bias=False, **({"padding": "same"} | how))(x)
+        return layers.ReLU()(layers.BatchNormalization(momentum=0.98)(x))
+
+    inputs = keras.Input((reading.HIGH, None, 1), name="strips")
+    x = layers.Rescaling(1 / 255)(inputs)
+    x = layers.MaxPooling2D(2)(convolution(x, 16, 3))
+    x = layers.MaxPooling2D((2, 1))(convolution(x, 32, 3))
+    x = layers.MaxPooling2D((2, 1))(convolution(x, 48, 3))
+    x = layers.MaxPooling2D((2, 1))(convolution(x, 64, 3))
+    x = convolution(x, 96, (2, 3))
+    x = layers.MaxPooling2D((2, 1))(x)
+    x = convolution(x, 64, (1, 5))
+    x = layers.Dropout(0.1)(x)
+    x = convolution(x, 64, (1, 5))
+    x = layers.Conv2D(11, 1)(x)
+    return keras.Model(inputs, layers.Reshape((-1, 11), name="logits")(x), name="strip_cnn")
+
+
+def labels(texts: list[str]) -> np.ndarray:
+    """Texts for CTC: int32 (N, LONGEST), each digit plus one, filled up with 0."""
+    found = np.zeros((len(texts), LONGEST), np.int32)
+    for row, text in zip(found, texts, strict=True):
+        row[: len(text)] = [int(digit) + 1 for digit in text]
+    return found
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Trains what is missing and ships the network."""
+    parser = argparse.ArgumentParser(prog="python -m tools.train_strips", description=__doc__.split("\n")[0])
+    parser.add_argument("--epochs", type=at_least_1, default=14, help="(default: 14)")
+    parser.add_argument("--per-epoch", type=at_least_1, default=40000, help="strips in each (default: 40000)")
+    args = parser.parse_args(argv)
+    tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(0)
+    kept = paths.outputs() / "strip-training" / f"{args.epochs}x{args.per_epoch}.keras"
+    model = keras.models.load_model(kept) if kept.exists() else compiled(args.epochs * (args.per_epoch // BATCH))
+    done = int(model.optimizer.iterations) // (args.per_epoch // BATCH)
+    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as helper:
+        held_out = helper.submit(strips, HELD_OUT, 10**6)
+        coming = helper.submit(strips, args.per_epoch, done)
+        for epoch in range(done, args.epochs):
+            x, texts = coming.result()
+            coming = helper.submit(strips, args.per_epoch, epoch + 1)
+            keras.utils.set_random_seed(epoch)
+            whole = args.per_epoch // BATCH * BATCH
+            history = model.fit(x[:whole, ..., None], labels(texts[:whole]), batch_size=BATCH, verbose=0)
+            write_bytes(kept, packed(model))
+            print(
+                f"epoch {epoch + 1}: loss {history.history['loss'][0]:.3f}, {score(model, *held_out.result())}",
+                flush=True,
+            )
+        coming.cancel()
+    target = paths.REFERENCE / reading.FILE.name
+    with atomic(target) as partial:
+        pool.fresh(convert, kept, partial)  # in a process that converts but once: equal bytes
+    print(f"{paths.display(target)}: {target.stat().st_size:,} bytes")
+
+
+def compiled(steps: int) -> keras.Model:
+    """The network, ready for so many steps: AdamW, its rate rising for a tenth of them, then falling along a cosine."""
+    rate = keras.optimizers.schedules.CosineDecay(
+        PEAK / 20, steps - steps // 10, warmup_target=PEAK, warmup_steps=steps // 10
+    )
+    model = strip_cnn()
+    model.compile(
+        keras.optimizers.AdamW(rate, weight_decay=1e-3, clipnorm=1.0), loss=keras.losses.CTC(), jit_compile=False
+    )
+    return model
+
+
+def convert(source: Path, target: Path) -> None:
+    """Writes a .keras file for LiteRT, its weights in 16 bits, for any number of strips of any width."""
+    with quiet_stderr():
+        keras.models.load_model(source, compile=False).export(
+            str(target),
+            format="litert",
+            verbose=False,
+            optimizations=[tf.lite.Optimize.DEFAULT],
+            target_spec={"supported_types": [tf.float16]},
+        )
+
+
+def score(model: keras.Model, x: np.ndarray, texts: list[str]) -> str:
+    """The share of strips read exactly, of those that are told with a probability of at least 0.9 too."""
+    logits = model.predict(x[..., None], batch_size=500, verbose=0)
+    read = [reading.decode(softmax(row)) for row in logits]
+    right = np.array([found.text == text for found, text in zip(read, texts, strict=True)])
+    sure = np.array([found.probability >= 0.9 for found in read])
+    return f"exact {right.mean():.2%}; {sure.mean():.1%} are sure, of these exact {right[sure].mean():.2%}"
+
+
+if __name__ == "__main__":
+    from tools import train_strips  # by its name, since other processes look its functions up there
+
+    sys.exit(train_strips.main())
