@@ -22,6 +22,7 @@ from helpers.console import command, quiet_stderr
 from helpers.files import atomic
 from helpers.predict import strips as reading
 from helpers.predict.confidence import softmax
+from tools.fitting import Checkpoint
 from tools.simulate.strips import strips
 from tools.trainings import at_least_1, packed, write_bytes
 
@@ -70,27 +71,26 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(0)
-    kept = paths.outputs() / "strip-training" / f"{args.epochs}x{args.per_epoch}.keras"
-    model = keras.models.load_model(kept) if kept.exists() else compiled(args.epochs * (args.per_epoch // BATCH))
-    done = int(model.optimizer.iterations) // (args.per_epoch // BATCH)
+    folder = paths.outputs() / "strip-training"
+    model = compiled(args.epochs * (args.per_epoch // BATCH))
+    keeper = Checkpoint(folder / "state.npz", {"epochs": args.epochs, "per_epoch": args.per_epoch})
     with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as helper:
         held_out = helper.submit(strips, HELD_OUT, 10**6)
+        done = keeper.restore(model)
         coming = helper.submit(strips, args.per_epoch, done)
         for epoch in range(done, args.epochs):
             x, texts = coming.result()
             coming = helper.submit(strips, args.per_epoch, epoch + 1)
             keras.utils.set_random_seed(epoch)
             whole = args.per_epoch // BATCH * BATCH
-            history = model.fit(x[:whole, ..., None], labels(texts[:whole]), batch_size=BATCH, verbose=0)
-            write_bytes(kept, packed(model))
-            print(
-                f"epoch {epoch + 1}: loss {history.history['loss'][0]:.3f}, {score(model, *held_out.result())}",
-                flush=True,
-            )
+            model.fit(x[:whole, ..., None], labels(texts[:whole]), batch_size=BATCH, verbose=0, callbacks=[keeper])
+            loss, scores = keeper.history["loss"][-1], score(model, *held_out.result())
+            print(f"epoch {epoch + 1}: loss {loss:.3f}, {scores}", flush=True)
         coming.cancel()
+    write_bytes(folder / "strips.keras", packed(model))
     target = paths.REFERENCE / reading.FILE.name
     with atomic(target) as partial:
-        pool.fresh(convert, kept, partial)  # in a process that converts but once: equal bytes
+        pool.fresh(convert, folder / "strips.keras", partial)  # in a process that converts but once: equal bytes
     print(f"{paths.display(target)}: {target.stat().st_size:,} bytes")
 
 
@@ -124,7 +124,8 @@ def score(model: keras.Model, x: np.ndarray, texts: list[str]) -> str:
     read = [reading.decode(softmax(row)) for row in logits]
     right = np.array([found.text == text for found, text in zip(read, texts, strict=True)])
     sure = np.array([found.probability >= 0.9 for found in read])
-    return f"exact {right.mean():.2%}; {sure.mean():.1%} are sure, of these exact {right[sure].mean():.2%}"
+    among = f", of these exact {right[sure].mean():.2%}" if sure.any() else ""
+    return f"exact {right.mean():.2%}; {sure.mean():.1%} are sure{among}"
 
 
 if __name__ == "__main__":

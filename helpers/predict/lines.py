@@ -302,7 +302,8 @@ def look_again(found: Found, look: Look, picture: np.ndarray) -> dict[int, tuple
             after = words[i + 1].left if i + 1 < len(words) else np.inf
             left = max(word.left - AROUND * row.height, (before + word.left) / 2)
             right = min(word.right + AROUND * row.height, (word.right + after) / 2)
-            if word.confidence < DOUBTFUL and (right - left) * strips.DIGIT / row.height <= strips.WIDEST:
+            fits = (right - left) * strips.DIGIT / row.height <= strips.WIDEST
+            if word.confidence < DOUBTFUL and fits and not _is_barcode(row, word.guesses):
                 doubtful.append((row, word, left, right))
     cut = [strips.cut_strip(found.page, row, left, right) for row, _, left, right in doubtful]
     again = {}

@@ -52,7 +52,7 @@ def test_a_stopped_training_goes_on_to_the_same_network(tmp_path, monkeypatch):
                 patch.setattr(train_strips, "score", killed)  # after the first epoch was kept
                 assert train_strips.main(["--epochs", "2", "--per-epoch", "128"]) == 130
         assert train_strips.main(["--epochs", "2", "--per-epoch", "128"]) == 0
-        kept = tmp_path / name / "strip-training" / "2x128.keras"
+        kept = tmp_path / name / "strip-training" / "strips.keras"
         made.append(keras.models.load_model(kept).get_weights())
         file = tmp_path / name / "reference" / "strips.tflite"
         monkeypatch.setattr(reading, "FILE", file)

@@ -95,18 +95,3 @@ def parts_accuracy(answer, tuned, find_ink, mnist_form, new_photos, digits, draw
 choice(
     "06.6", right="bce", hint="Softmax divides 100 % among ten classes, and only the differences between logits count."
 )
-
-
-@exercise(
-    "06.7",
-    hint="Two steps: merge equal neighbours, then drop the blanks. A blank between two equal digits keeps them apart.",
-)
-def collapsed(answer):
-    """The texts of the three paths, in their order."""
-    if not isinstance(answer, list | tuple) or not all(isinstance(text, str) for text in answer):
-        return "A list of three strings is wanted."
-    if list(answer) == ["000", "111777", "444004"]:
-        return "Equal neighbours are merged first."
-    if list(answer) == ["0", "17", "404"]:
-        return "The blanks are dropped last: they keep equal digits apart."
-    return list(answer) == ["00", "117", "4404"]
