@@ -147,6 +147,10 @@ def test_what_is_shipped_makes_stale_only_the_notebooks_that_read_pictures(stale
     assert stale(f"outputs/reference/{file}") == ["06", "10"]
 
 
+def test_the_network_for_strips_makes_only_06_stale(stale):
+    assert stale("outputs/reference/strips.tflite") == ["06"]
+
+
 @pytest.mark.parametrize(
     ("file", "yes", "no"),
     [
