@@ -153,7 +153,7 @@ def local():
 @pytest.fixture
 def cluster(local):
     """Their scheduler's address, once both are there."""
-    local.wait_for_workers(2, timeout=30)
+    local.wait_for_workers(2, timeout=180)
     return local.scheduler_address
 
 
@@ -273,7 +273,7 @@ def test_a_worker_that_changes_or_joins_later_is_refused(cluster):
                 for _, future in pool.stream(client, abs, [-1, -2], retries=0):
                     future.result()
         finally:
-            client.restart()
+            client.restart(timeout=180)
 
 
 def test_a_stream_takes_what_it_needs_and_gives_what_it_has(cluster):
