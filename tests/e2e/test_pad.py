@@ -100,7 +100,7 @@ def cells_to_run():
     tags = [set(cell.metadata.get("tags", [])) for cell in cells]
     last = max((i for i, found in enumerate(tags) if "pad" in found), default=None)
     assert last is not None, f"{NOTEBOOK} has no cell tagged pad"
-    needed = ("setup(", "Predictor(")
+    needed = ("setup(", "predictor = predict.Predictor(")
     return [
         i
         for i, cell in enumerate(cells[: last + 1])
