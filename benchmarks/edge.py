@@ -22,7 +22,7 @@ from benchmarks.accuracy import LITTLE, parts, plain
 from helpers import paths
 from helpers.console import command, quiet_stderr
 from helpers.data import to_input
-from helpers.files import read_json, write_json
+from helpers.files import write_json
 from helpers.models.networks import FusedBatchNormalization
 from helpers.notebook.run import environment
 from tools import recipes, trainings
@@ -114,15 +114,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seeds", type=trainings.at_least_1, default=3, help="how many (default: 3)")
     trainings.add_training_options(parser)
     args = parser.parse_args(argv)
-    path = folder() / "rows.json"
-    before = read_json(path) if path.exists() else {}
-    rows = before.get("rows", {}) if before.get("recipe") == plain(RECIPE) else {}
-    missing = [seed for seed in range(args.seeds) if str(seed) not in rows]
-    for seed, row in trainings.train_all(train_and_score, missing, args, parts()):
-        rows[str(seed)] = row
-        write_json(path, {"recipe": plain(RECIPE), "rows": rows})
-        print(f"seed {seed}: {row['bytes']:,} bytes, validation {row['val_accuracy']:.2%}", flush=True)
-    found = [rows[str(seed)] for seed in range(args.seeds)]
+    found = trainings.train_kept(
+        folder() / "rows.json", plain(RECIPE), train_and_score, range(args.seeds), args, parts()
+    )
     write_json(FILE, {"recipe": plain(RECIPE), "rows": found} | environment())
     print(f"{found[0]['parameters']:,} parameters, files of {max(row['bytes'] for row in found):,} bytes at most")
     for part in ("val", "test"):

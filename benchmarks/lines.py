@@ -59,8 +59,11 @@ def main(argv: list[str] | None = None) -> None:
         "--per-condition", type=at_least_1, default=10, help="pictures per condition, pages a fifth (default: 10)"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the simulation (default: 0)")
+    parser.add_argument("--cuts", action="store_true", help="by cuts alone, without the second look; writes nothing")
     args = parser.parse_args(argv)
     predictor, table = Predictor(args.model), {}
+    if args.cuts:
+        predictor.look = None
     print(f"{'condition':16}" + "".join(f"{title:>12}" for title in SHARES.values()) + f"{'ms':>9}{'ms/digit':>10}")
     for condition in [*lines.CONDITIONS, "mean"]:
         if condition == "mean":
@@ -69,6 +72,8 @@ def main(argv: list[str] | None = None) -> None:
             row = table[condition] = measure(predictor, condition, args.per_condition, args.seed)
         shown = "".join(f"{row[name]:12.1%}" for name in SHARES)
         print(f"{condition:16}{shown}{row['milliseconds']:9.0f}{row['milliseconds_per_digit']:10.1f}", flush=True)
+    if args.cuts:
+        return
     settings = {"per_condition": args.per_condition, "seed": args.seed, "model": predictor.network.path.name}
     write_json(paths.REFERENCE / "lines.json", {**settings, **environment(), "conditions": table, "mean": row})
 

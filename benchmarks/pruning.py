@@ -1,7 +1,7 @@
 """How many weights of the shipped network may be zero: python -m benchmarks.pruning [--seeds 3].
 
-Fine-tunes the shipped network with its own augmentation while more and more of its smallest weights are set to 0 and
-kept there (Zhu and Gupta, "To prune, or not to prune", 2017); some five minutes for each sparsity and seed. "0.0" is
+Fine-tunes the shipped network with its own augmentation; after every step more and more of its smallest weights are
+set to 0 (Zhu and Gupta, "To prune, or not to prune", 2017); some five minutes for each sparsity and seed. "0.0" is
 the control: as much fine-tuning, no zero. Nothing is chosen by the test images. Each training is kept in
 outputs/pruning/ and goes on after an interruption; outputs/reference/pruning.json is written when all are there.
 """
@@ -10,7 +10,9 @@ import argparse
 import dataclasses
 import gzip
 import itertools
+import math
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -22,17 +24,19 @@ from helpers import paths
 from helpers.console import command
 from helpers.data import to_input
 from helpers.evaluation.robustness import other_hands
-from helpers.files import read_json, write_json
+from helpers.files import write_json
 from helpers.notebook.run import environment
-from helpers.training.drawn_digits import draw
 from tools import recipes, trainings
-from tools.distortions import prepare
-from tools.fitting import fit, one_cycle
 
 FILE = paths.REFERENCE / "pruning.json"
 SPARSITIES = (0.0, 0.9, 0.95, 0.97)
 RECIPE = dataclasses.replace(recipes.REFERENCE, epochs=6, peak=0.02)
 GROWING = 0.5  # of all steps, during which the share of zeros rises
+
+
+def folder() -> Path:
+    """Where trainings are kept; looked up when needed, since tests have folders of their own."""
+    return paths.outputs() / "pruning"
 
 
 class Prune(keras.callbacks.Callback):
@@ -69,29 +73,11 @@ def fine_tune(item: tuple[float, int], train, validation, test) -> dict:
     """Prunes to one sparsity with one seed: the share of zeros, bytes packed and not, and what the network is worth."""
     tf.config.experimental.enable_op_determinism()
     sparsity, seed = item
-    keras.utils.set_random_seed(seed)
-    shipped = keras.models.load_model(paths.REFERENCE / "digits.keras", compile=False)
-    keras.mixed_precision.set_global_policy(recipes.fastest_precision() if RECIPE.half else "float32")
-    try:
-        learner, front = RECIPE.network(fused=True), recipes.augmentation(RECIPE)
-    finally:
-        keras.mixed_precision.set_global_policy("float32")
-    learner.set_weights(shipped.get_weights())
-    drawn = draw(round(RECIPE.drawn * len(train[0])), seed)
-    x, y = (np.concatenate(both) for both in zip(train, drawn, strict=True))
-    rate = one_cycle(RECIPE.peak, len(x), RECIPE.batch_size, RECIPE.epochs)
-    learner.compile(
-        keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=RECIPE.weight_decay),
-        keras.losses.CategoricalCrossentropy(),
-        metrics=["accuracy"],
-    )
-    cut = Prune(sparsity, RECIPE.epochs * -(-len(x) // RECIPE.batch_size))
-    checkpoint = paths.outputs() / "pruning" / f"{sparsity}-{seed}.npz"
-    part = x[..., None], keras.utils.to_categorical(y, 10)
-    fit(learner, part, RECIPE.epochs, RECIPE.batch_size, seed, prepare(front), (cut,), checkpoint)
-    prune(learner, sparsity)
-    model = RECIPE.network()
-    model.set_weights(learner.get_weights())
+    shipped = keras.models.load_model(paths.REFERENCE / "digits.keras", compile=False).get_weights()
+    images = len(train[0]) + round(RECIPE.drawn * len(train[0]))
+    cut = Prune(sparsity, RECIPE.epochs * math.ceil(images / RECIPE.batch_size))
+    checkpoint = folder() / f"{sparsity}-{seed}.npz"
+    model, _, _ = recipes.train(RECIPE, train, seed, checkpoint, (cut,), shipped)
     weights = np.concatenate([kernel.numpy().ravel() for kernel in kernels(model)])
     file = lite_file(model)
     found = {
@@ -112,16 +98,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seeds", type=trainings.at_least_1, default=3, help="how many (default: 3)")
     trainings.add_training_options(parser)
     args = parser.parse_args(argv)
-    path = paths.outputs() / "pruning" / "rows.json"
-    before = read_json(path) if path.exists() else {}
-    rows = before.get("rows", {}) if before.get("recipe") == plain(RECIPE) else {}
     items = list(itertools.product(SPARSITIES, range(args.seeds)))
-    missing = [item for item in items if str(item) not in rows]
-    for item, row in trainings.train_all(fine_tune, missing, args, parts()):
-        rows[str(item)] = row
-        write_json(path, {"recipe": plain(RECIPE), "rows": rows})
-        print(f"{item[0]:.0%}, seed {item[1]}: validation {row['val_accuracy']:.2%}", flush=True)
-    found = [rows[str(item)] for item in items]
+    found = trainings.train_kept(folder() / "rows.json", plain(RECIPE), fine_tune, items, args, parts())
     write_json(FILE, {"recipe": plain(RECIPE), "rows": found} | environment())
     for sparsity in SPARSITIES:
         its = [row for row in found if row["sparsity"] == sparsity]

@@ -78,13 +78,21 @@ def augmentation(recipe: Recipe) -> keras.Sequential | None:
     return keras.Sequential(steps, name="augmentation") if steps else None
 
 
-def train(recipe: Recipe, part: Part, seed: int, checkpoint: Path | None = None, callbacks: tuple = ()):
+def train(
+    recipe: Recipe,
+    part: Part,
+    seed: int,
+    checkpoint: Path | None = None,
+    callbacks: tuple = (),
+    start: list | None = None,
+):
     """Trains a network by a recipe.
 
     Args:
         part: training images uint8 (N, 28, 28) and labels (N,) from 0 to 9.
         seed: of initial weights, order of images and augmentation.
         checkpoint, callbacks: see `fit`.
+        start: weights to begin with, as `get_weights` returns them; by default random ones.
 
     Returns:
         The network (float32, only Keras's own layers), the history of `fit`, and its seconds.
@@ -102,7 +110,9 @@ def train(recipe: Recipe, part: Part, seed: int, checkpoint: Path | None = None,
         learner, front = recipe.network(fused=True), augmentation(recipe)
     finally:
         keras.mixed_precision.set_global_policy(policy)
-    start = time.perf_counter()
+    if start:
+        learner.set_weights(start)
+    began = time.perf_counter()
     optimizer = keras.optimizers.SGD(
         one_cycle(recipe.peak, len(part[0]), recipe.batch_size, recipe.epochs), momentum=0.9, nesterov=True,
         weight_decay=recipe.weight_decay, use_ema=recipe.averaging > 0, ema_momentum=recipe.averaging or 0.99,
@@ -113,7 +123,7 @@ def train(recipe: Recipe, part: Part, seed: int, checkpoint: Path | None = None,
     part = part[0][..., None], keras.utils.to_categorical(part[1], 10)
     change = front and prepare(front)
     history = fit(learner, part, recipe.epochs, recipe.batch_size, seed, change, callbacks, checkpoint)
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - began
     model = recipe.network()
     model.set_weights(learner.get_weights())
     return model, history, seconds

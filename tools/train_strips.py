@@ -33,7 +33,7 @@ LONGEST = 9  # digits in a strip
 
 
 def strip_cnn() -> keras.Model:
-    """Strips (N, 32, W, 1) to logits (N, W/2, 11): of the blank, then of the ten digits. About 134,000 parameters."""
+    """Strips (N, 32, W, 1) to logits (N, W/2, 11): of the blank, then of the ten digits. 136,539 parameters."""
 
     def convolution(x, filters, kernel, **how):
         x = layers.Conv2D(filters, kernel, use_bias=False, **({"padding": "same"} | how))(x)
@@ -50,8 +50,8 @@ def strip_cnn() -> keras.Model:
     x = convolution(x, 64, (1, 5))
     x = layers.Dropout(0.1)(x)
     x = convolution(x, 64, (1, 5))
-    x = layers.Conv2D(11, 1)(x)
-    return keras.Model(inputs, layers.Reshape((-1, 11), name="logits")(x), name="strip_cnn")
+    x = layers.Conv2D(reading.ANSWERS, 1)(x)
+    return keras.Model(inputs, layers.Reshape((-1, reading.ANSWERS), name="logits")(x), name="strip_cnn")
 
 
 def labels(texts: list[str]) -> np.ndarray:
@@ -75,18 +75,17 @@ def main(argv: list[str] | None = None) -> None:
     model = compiled(args.epochs * (args.per_epoch // BATCH))
     keeper = Checkpoint(folder / "state.npz", {"epochs": args.epochs, "per_epoch": args.per_epoch})
     with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as helper:
-        held_out = helper.submit(strips, HELD_OUT, 10**6)
-        done = keeper.restore(model)
-        coming = helper.submit(strips, args.per_epoch, done)
-        for epoch in range(done, args.epochs):
+        epochs = range(keeper.restore(model), args.epochs)
+        held_out = helper.submit(strips, HELD_OUT, 10**6) if epochs else None
+        coming = helper.submit(strips, args.per_epoch, epochs[0]) if epochs else None
+        for epoch in epochs:
             x, texts = coming.result()
-            coming = helper.submit(strips, args.per_epoch, epoch + 1)
+            coming = helper.submit(strips, args.per_epoch, epoch + 1) if epoch + 1 < args.epochs else None
             keras.utils.set_random_seed(epoch)
             whole = args.per_epoch // BATCH * BATCH
             model.fit(x[:whole, ..., None], labels(texts[:whole]), batch_size=BATCH, verbose=0, callbacks=[keeper])
             loss, scores = keeper.history["loss"][-1], score(model, *held_out.result())
             print(f"epoch {epoch + 1}: loss {loss:.3f}, {scores}", flush=True)
-        coming.cancel()
     write_bytes(folder / "strips.keras", packed(model))
     target = paths.REFERENCE / reading.FILE.name
     with atomic(target) as partial:

@@ -12,7 +12,7 @@ from helpers import paths, pool
 from helpers.console import add_scheduler_option
 from helpers.errors import UserError
 from helpers.evaluation.metrics import spread
-from helpers.files import atomic
+from helpers.files import atomic, read_json, write_json
 
 if TYPE_CHECKING:
     import keras
@@ -50,6 +50,23 @@ def train_all(function: Callable, items: Iterable, args: argparse.Namespace, dat
 def network_file(epochs: int, seed: int | str) -> Path:
     """Where `make reference` keeps a trained network; its scores and its checkpoint lie beside it."""
     return paths.outputs() / "reference-training" / f"{epochs}-epochs-seed-{seed}.keras"
+
+
+def train_kept(
+    file: Path, recipe: object, function: Callable, items: Iterable, args: argparse.Namespace, data: tuple = ()
+):
+    """The rows of all items in order, by `train_all`; each is kept in `file` as it ends, and not made again.
+
+    Rows that were made by another `recipe` (anything that JSON can hold) are.
+    """
+    before = read_json(file) if file.exists() else {}
+    rows = before.get("rows", {}) if before.get("recipe") == recipe else {}
+    items = list(items)
+    for item, row in train_all(function, [item for item in items if str(item) not in rows], args, data):
+        rows[str(item)] = row
+        write_json(file, {"recipe": recipe, "rows": rows})
+        print(f"{item}: validation {row['val_accuracy']:.2%}", flush=True)
+    return [rows[str(item)] for item in items]
 
 
 def packed(model: "keras.Model") -> bytes:

@@ -110,6 +110,9 @@ class Word:
     number: bool  # whether it is kept
     odds: float  # mean log-odds of its characters being digits
     left_out: float = 1.0  # probability that no digit in it was left out
+    again: tuple[list[Character], float] | None = (
+        None  # what a second look makes of it, its characters, and the probability that none was left out
+    )
 
     @property
     def digits(self) -> list[Guess]:
@@ -165,13 +168,14 @@ def read(picture: np.ndarray, judge: Judge, look: Look | None = None) -> Lines:
     """
     picture = check_picture(picture)
     found = find(picture, judge)
-    again = look_again(found, look, picture) if look else {}
+    if look:
+        look_again(found, look, picture)
     rows, complete = [], 1.0
     for words in found.words:
         rows.append([])
         for word in words:
             first = [_character(guess, picture, found.scale) for guess in word.digits], word.complete
-            characters, whole = again.get(id(word), first)
+            characters, whole = word.again or first
             rows[-1] += characters
             complete *= whole
     rows = [row for row in rows if row]
@@ -286,13 +290,12 @@ def row_strips(picture: np.ndarray, judge: Judge) -> list[np.ndarray]:
     return [strips.cut_strip(found.page, row, row.left - more, row.right + more) for row, more in edges]
 
 
-def look_again(found: Found, look: Look, picture: np.ndarray) -> dict[int, tuple[list[Character], float]]:
-    """Reads the words that are in doubt once more, as a whole.
+def look_again(found: Found, look: Look, picture: np.ndarray) -> None:
+    """Reads the words that are in doubt once more, as a whole; sets what they are `again`.
 
-    By the `id` of a word: the characters that take the place of its digits, and the probability that none is left out.
-    Two readers that do not know of each other seldom make the same mistake: where they agree, both are believed more;
-    where they differ, the more confident one is believed, but less than before. A digit that is lost is missed by nobody:
-    so the one with more digits is believed if it is ENOUGH confident, even if the other is more so.
+    Two readers that work differently seldom make the same mistake: where they agree, they are believed more; where they
+    differ, the more confident one is believed, but less than before. A digit that is lost is missed by nobody: so in a
+    word where there are digits, the reading with more of them is believed if it is ENOUGH confident.
     """
     doubtful = []
     for row, words in zip(found.rows, found.words, strict=True):
@@ -306,7 +309,6 @@ def look_again(found: Found, look: Look, picture: np.ndarray) -> dict[int, tuple
             if word.confidence < DOUBTFUL and fits and not _is_barcode(row, word.guesses):
                 doubtful.append((row, word, left, right))
     cut = [strips.cut_strip(found.page, row, left, right) for row, _, left, right in doubtful]
-    again = {}
     for (row, word, left, right), reading in zip(doubtful, look(cut), strict=True):
         first, second = word.confidence, reading.probability
         characters = [_character(guess, picture, found.scale) for guess in word.digits]
@@ -315,20 +317,19 @@ def look_again(found: Found, look: Look, picture: np.ndarray) -> dict[int, tuple
             sure = first + (1 - first) * second * AGREED if characters else first
             both = [np.multiply(c.probabilities, p) for c, p in zip(characters, reading.probabilities, strict=True)]
             characters = [_answer(p / p.sum(), c.box) for p, c in zip(both, characters, strict=True)]
-        elif _rank(reading.text, second) <= _rank(word.digits, first):
+        elif _rank(len(reading.text) if word.guesses else 0, second) <= _rank(len(word.digits), first):
             sure = first * (1 - second) / (1 - first * second)
         else:
             sure = second * (1 - first) / (1 - first * second)
             centres = left + reading.centres * row.height / strips.DIGIT
             boxes = [_in_picture(box, picture, found.scale) for box in _boxes(row, left, centres, right)]
             characters, complete = list(map(_answer, reading.probabilities, boxes)), 1.0
-        again[id(word)] = _share(characters, complete, sure)
-    return again
+        word.again = _share(characters, complete, sure)
 
 
-def _rank(digits: str | list, confidence: float) -> tuple[int, float]:
+def _rank(digits: int, confidence: float) -> tuple[int, float]:
     """By what one of two readings that differ is believed: by its digits if it is ENOUGH confident, by its confidence."""
-    return len(digits) if confidence >= ENOUGH else 0, confidence
+    return digits if confidence >= ENOUGH else 0, confidence
 
 
 def _share(characters: list[Character], complete: float, sure: float) -> tuple[list[Character], float]:
@@ -338,7 +339,7 @@ def _share(characters: list[Character], complete: float, sure: float) -> tuple[l
     return [c._replace(confidence=x) for c, x in zip(characters, each, strict=True)], complete
 
 
-def _boxes(row: Row, left: float, centres: np.ndarray, right: float) -> list[tuple[int, int, int, int]]:
+def _boxes(row: Row, left: float, centres: np.ndarray, right: float) -> list[tuple[float, ...]]:
     """The boxes of the digits of a word of which only the columns of their centres are known: the ink nearest to each."""
     borders = [left, *((centres[:-1] + centres[1:]) / 2), right]
     boxes = []

@@ -80,14 +80,7 @@ class LiteNetwork(Network):
     """A LiteRT file with one float32 input (N, 28, 28, 1) and the named outputs `logits` and `features`."""
 
     def _load(self) -> None:
-        try:
-            from ai_edge_litert.interpreter import Interpreter
-        except ImportError as error:
-            raise UserError(
-                "A .tflite model needs the package ai-edge-litert: install it with 'pip install ai-edge-litert'."
-            ) from error
-        # From its bytes, not its path: a path outside the system's encoding would not be found.
-        interpreter = Interpreter(model_content=self.path.read_bytes(), num_threads=1)
+        interpreter = open_lite(self.path)
         signatures = list(interpreter.get_signature_list().values())
         if len(signatures) != 1 or not {"logits", "features"} <= set(signatures[0]["outputs"]):
             raise UserError(f"The model {self.path.name} has no outputs named logits and features: give another file.")
@@ -101,6 +94,18 @@ class LiteNetwork(Network):
     def _run(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         outputs = self._runner(**{self._name: x})
         return outputs["logits"], outputs["features"]
+
+
+def open_lite(path: Path):
+    """LiteRT's interpreter of a file, with one thread. Raises UserError where LiteRT is missing, else what it raises."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        raise UserError(
+            "A .tflite model needs the package ai-edge-litert: install it with 'pip install ai-edge-litert'."
+        ) from error
+    # From its bytes, not its path: a path outside the system's encoding would not be found.
+    return Interpreter(model_content=path.read_bytes(), num_threads=1)
 
 
 class KerasNetwork(Network):

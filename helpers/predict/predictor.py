@@ -57,7 +57,7 @@ class Predictor:
             UserError: If there is none, or if one of the files cannot be used or belongs to another model.
         """
         self.network = load(model)  # uint8 (N, 28, 28) -> logits (N, 10), features (N, F)
-        self.look = None
+        self.look = None  # a second look at words in doubt: with the shipped model, where LiteRT is there
         self.calibration = Calibration.load(self.network.path.parent, self.network)
         if self.network.path.parent == lines.WEIGHTS.parent:
             check_pair(lines.WEIGHTS, lines.weights().get("network_sha256"), self.network)

@@ -14,11 +14,16 @@ import cv2
 import numpy as np
 
 from helpers import paths
+from helpers.console import quiet_stderr
 from helpers.errors import UserError
 from helpers.images.page import Page, Row
 from helpers.predict.confidence import softmax
+from helpers.predict.network import CLASSES, open_lite
 
 HIGH, DIGIT = 32, 20  # height in pixels of a strip, and of the digits in it
+ANSWERS = 1 + CLASSES  # the blank and the ten digits
+SMOOTH = 0.4  # standard deviation in pixels of the strip of the blur before a page is scaled down
+FULL, MOST = 230, 90  # grey level to which a strip's ink is brought, and the percentile of its ink that has it
 STRIDE = 2  # pixels of a strip per answer of the network
 BUCKET = 32  # widths are padded to multiples, so that strips can go through the network together
 WIDEST = 1600  # width in pixels up to which a strip is read: eighty digits
@@ -50,29 +55,30 @@ def cut_strip(page: Page, row: Row, left: float, right: float) -> np.ndarray:
         top = max(0, int(min(middle, row.middle(right)) - HIGH / scale))
         bottom = int(max(middle, row.middle(right)) + HIGH / scale)
         x = max(0, int(left) - 2)
-        ink = cv2.GaussianBlur(page.ink[top:bottom, x : int(right) + 2], (0, 0), 0.4 / scale)
+        ink = cv2.GaussianBlur(page.ink[top:bottom, x : int(right) + 2], (0, 0), SMOOTH / scale)
         to_page[:, 2] -= x, top
     strip = cv2.warpAffine(ink, to_page, (wide, HIGH), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    full = float(np.percentile(strip[strip > 0.5 * page.level], 90)) if (strip > 0.5 * page.level).any() else 255.0
-    return np.clip(strip * (230 / full), 0, 255).astype(np.uint8)
+    written = strip[strip > 0.5 * page.level]
+    full = float(np.percentile(written, MOST)) if written.size else 255.0
+    return np.clip(strip * (FULL / full), 0, 255).astype(np.uint8)
 
 
 class StripNetwork:
     """The shipped network for strips. Safe to use from several threads."""
 
     def __init__(self):
-        """Loads FILE. Raises UserError if it is missing, damaged or another network."""
-        from ai_edge_litert.interpreter import Interpreter
-
+        """Loads FILE. Raises UserError if it is missing, damaged or another network, or if LiteRT is missing."""
         self._lock = threading.Lock()
         try:
-            interpreter = Interpreter(model_content=FILE.read_bytes(), num_threads=1)
-            self._runner = interpreter.get_signature_runner()
-            (self._name,) = self._runner.get_input_details()
-            shape = self._run(np.zeros((1, HIGH, BUCKET, 1), np.float32)).shape
+            with quiet_stderr():
+                self._runner = open_lite(FILE).get_signature_runner()
+                (self._name,) = self._runner.get_input_details()
+                shape = self._run(np.zeros((1, HIGH, BUCKET, 1), np.float32)).shape
+        except UserError:
+            raise
         except Exception as error:  # what a damaged file makes the loader raise is not documented
             raise UserError(f"{paths.display(FILE)} cannot be used: get it anew.") from error
-        if shape != (1, BUCKET // STRIDE, 11):
+        if shape != (1, BUCKET // STRIDE, ANSWERS):
             raise UserError(f"{paths.display(FILE)} is not the network for strips: get it anew.")
 
     def _run(self, x: np.ndarray) -> np.ndarray:
@@ -80,7 +86,7 @@ class StripNetwork:
         return logits
 
     def probabilities(self, strips: list[np.ndarray]) -> list[np.ndarray]:
-        """For every STRIDE pixels of each strip, uint8 (HIGH, W): of the blank and of 0 to 9, (W / STRIDE or more, 11)."""
+        """For every STRIDE pixels of each strip, uint8 (HIGH, W): of the blank and of 0 to 9, (W / STRIDE or more, ANSWERS)."""
         widths = [-(-strip.shape[1] // BUCKET) * BUCKET for strip in strips]
         order, found = np.argsort(widths, kind="stable"), [np.empty(0)] * len(strips)
         with self._lock:
@@ -110,18 +116,20 @@ def look(strips: list[np.ndarray]) -> list[StripReading]:
 
 
 def decode(probabilities: np.ndarray) -> StripReading:
-    """The most probable path through answers (T, 11): equal neighbours are one digit, blanks are none."""
+    """The most probable path through answers (T, ANSWERS): equal neighbours are one digit, blanks are none."""
     path = probabilities.argmax(axis=1)
     starts = np.flatnonzero((np.diff(path, prepend=0) != 0) & (path > 0))
     ends = np.array([next((t for t in range(a, len(path)) if path[t] != path[a]), len(path)) for a in starts], int)
     text = "".join(str(path[start] - 1) for start in starts)
-    each = np.array([probabilities[a:b, 1:].sum(axis=0) for a, b in zip(starts, ends, strict=True)]).reshape(-1, 10)
+    each = np.array([probabilities[a:b, 1:].sum(axis=0) for a, b in zip(starts, ends, strict=True)]).reshape(
+        -1, CLASSES
+    )
     each /= each.sum(axis=1, keepdims=True)
     return StripReading(text, probability_of(text, probabilities), each, STRIDE * (starts + ends) / 2)
 
 
 def probability_of(text: str, probabilities: np.ndarray) -> float:
-    """The probability of a text, summed over all its paths through answers (T, 11): CTC's forward algorithm."""
+    """The probability of a text, summed over all its paths through answers (T, ANSWERS): CTC's forward algorithm."""
     states = np.zeros(2 * len(text) + 1, int)  # a blank, a digit, a blank, …
     states[1::2] = [int(digit) + 1 for digit in text]
     jump = np.zeros(len(states), bool)  # from a digit to the next without a blank, unless they are equal

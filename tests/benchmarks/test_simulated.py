@@ -51,6 +51,8 @@ def test_lines(written, monkeypatch):
     first, second = found["conditions"].values()
     assert (first["exact"], first["rows_exact"]) == (0.5, 0.5) and first["characters"] == pytest.approx(0.9)
     assert second["exact"] == second["characters"] == 1 and found["mean"]["exact"] == 0.75
+    written.clear()
+    assert lines.main(["--per-condition", "2", "--cuts"]) == 0 and not written
 
 
 def test_rejection(written, monkeypatch, capsys):

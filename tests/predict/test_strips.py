@@ -8,6 +8,7 @@ import pytest
 from rows import share, write
 
 from helpers.errors import UserError
+from helpers.images.page import Piece, Row
 from helpers.predict import lines, strips
 from helpers.predict.predictor import Predictor
 from helpers.predict.strips import HIGH, StripReading, decode, probability_of
@@ -114,6 +115,38 @@ def test_where_both_agree_they_are_believed_more_and_else_less(digits, shipped, 
         assert all(share(c.box, box) > 0.7 for c, box in zip(reading.characters, boxes, strict=True))
     instead = second_look(monkeypatch, shipped, picture, "2746", 1 - (1 - first.confidence) / 10)
     assert instead.text == "2746" and instead.confidence < 0.999
+
+
+def test_of_two_readings_the_one_with_more_digits_is_believed_if_it_is_confident_enough(digits, shipped, monkeypatch):
+    picture, _ = write(digits, ["2745"])
+    monkeypatch.setattr(shipped, "look", None)
+    first = shipped.read(picture, line=True)
+    surer = 1 - (1 - first.confidence) / 10
+    assert second_look(monkeypatch, shipped, picture, "274", surer).text == "2745"
+    longer = second_look(monkeypatch, shipped, picture, "27451", lines.ENOUGH + 0.01)
+    assert longer.text == "27451" and longer.confidence < lines.ENOUGH and len(longer.characters) == 5
+    assert second_look(monkeypatch, shipped, picture, "27451", lines.ENOUGH - 0.01).text == "2745"
+
+
+def test_where_nothing_was_read_a_digit_needs_the_higher_confidence():
+    class Page:
+        ink, level = np.zeros((100, 200), np.uint8), 10.0
+
+    row = Row([Piece(50, 30, np.ones((40, 15), bool))])
+    picture, each = np.zeros((100, 200), np.uint8), np.eye(10)[[5]]
+    for sure, digits_read in ((0.7, 0), (0.95, 1)):
+        word = lines.Word([], 50, 65, False, lines.SKIPPED, left_out=0.8)
+        found = lines.Found([[word]], 0, Page, [row], [[]], 1.0, 0.0)
+        lines.look_again(found, lambda cut, sure=sure: [StripReading("5", sure, each, np.array([27.5]))], picture)
+        characters, complete = word.again
+        assert len(characters) == digits_read
+        assert complete * np.prod([c.confidence for c in characters]) < max(0.8, sure)
+        assert all(c.text == "5" and c.box == (50, 30, 15, 40) for c in characters)
+
+
+def test_each_row_of_a_picture_is_a_strip(digits, shipped):
+    cut = lines.row_strips(write(digits, ["20740", "38"])[0], shipped.judge)
+    assert [read.text for read in strips.look(cut)] == ["20740", "38"]
 
 
 def test_a_file_that_is_not_the_network_for_strips_is_named(tmp_path, monkeypatch):

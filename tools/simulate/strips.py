@@ -44,13 +44,18 @@ def glyphs(count: int = 12000, drawn: int = 5000, seed: int = 0) -> tuple[tuple[
     found: list[list[list[np.ndarray]]] = [[[] for _ in range(10)] for _ in range(PENS)]
     for image, label in zip(images, labels, strict=True):
         group = int(rng.integers(PENS))
-        ink = trace(image, 0.035 * 1.55 ** (group + rng.uniform(0, 1)))
+        ink = trace(image, _pen(group + rng.uniform(0, 1)))
         left, top, wide, high = cv2.boundingRect((ink > 0.5).astype(np.uint8))
         scale = GLYPH / max(high, 0.8 * wide)
         size = max(2, round(wide * scale)), max(2, round(high * scale))
         small = cv2.resize(ink[top : top + high, left : left + wide], size, interpolation=cv2.INTER_AREA)
         found[group][label].append(np.round(255 * small).astype(np.uint8))
     return tuple(tuple(map(tuple, group)) for group in found)
+
+
+def _pen(group: float) -> float:
+    """The width of a stroke as a share of a digit's height, for a group 0 to PENS."""
+    return 0.035 * 1.55**group
 
 
 def strip(rng: np.random.Generator) -> tuple[np.ndarray, str]:
@@ -147,7 +152,11 @@ def _glyph(digit: int, size: float, pen: int, lean: float, rng: np.random.Genera
 @functools.cache
 def typed(font: str, digit: int) -> np.ndarray:
     """A printed digit: uint8 (H, W), GLYPH pixels high."""
-    shape = typeset(font, str(digit))
+    return _to_height(typeset(font, str(digit)))
+
+
+def _to_height(shape: np.ndarray) -> np.ndarray:
+    """A shape scaled to a height of GLYPH pixels."""
     wide = max(2, round(shape.shape[1] * GLYPH / shape.shape[0]))
     return cv2.resize(shape, (wide, GLYPH), interpolation=cv2.INTER_AREA)
 
@@ -162,7 +171,7 @@ def _put(canvas: np.ndarray, glyph: np.ndarray, left: int, top: int) -> None:
 
 def _sign(canvas: np.ndarray, x: float, middle: float, size: float, pen: int, rng: np.random.Generator) -> float:
     """Draws a sign at column x, in place; returns where it ends."""
-    thick = max(1, round(0.035 * 1.55 ** (pen + 0.5) * size))
+    thick = max(1, round(_pen(pen + 0.5) * size))
     lines = SIGNS[str(rng.choice(list(SIGNS), p=_SIGN_SHARES))]
     lines = [np.array(line) * (rng.uniform(0.6, 1.3), 1) + rng.normal(0, 0.03, 2) for line in lines]
     for line in lines:
@@ -182,11 +191,7 @@ _SIGN_SHARES /= _SIGN_SHARES.sum()
 def letters(chosen: str, seed: int = 0) -> tuple[np.ndarray, ...]:
     """Letters, printed and in a pen's width: uint8 (H, W), GLYPH pixels high."""
     rng = np.random.default_rng(seed)
-    drawn = [by_hand(typeset(font, c), rng) for font in UPRIGHT for c in chosen for _ in range(4)]
-    return tuple(
-        cv2.resize(x, (max(2, round(x.shape[1] * GLYPH / x.shape[0])), GLYPH), interpolation=cv2.INTER_AREA)
-        for x in drawn
-    )
+    return tuple(_to_height(by_hand(typeset(font, c), rng)) for font in UPRIGHT for c in chosen for _ in range(4))
 
 
 def _letter(canvas: np.ndarray, x: float, middle: float, size: float, rng, chosen: str = UNLIKE) -> float:
