@@ -122,7 +122,7 @@ def score(model: keras.Model, x: np.ndarray, texts: list[str]) -> str:
     logits = model.predict(x[..., None], batch_size=500, verbose=0)
     read = [reading.decode(softmax(row)) for row in logits]
     right = np.array([found.text == text for found, text in zip(read, texts, strict=True)])
-    sure = np.array([found.probability >= 0.9 for found in read])
+    sure = np.array([found.probability(found.text) >= 0.9 for found in read])
     among = f", of these exact {right[sure].mean():.2%}" if sure.any() else ""
     return f"exact {right.mean():.2%}; {sure.mean():.1%} are sure{among}"
 

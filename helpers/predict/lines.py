@@ -13,7 +13,7 @@ import functools
 import itertools
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import cv2
@@ -57,8 +57,8 @@ LEFT_OUT = 0.4  # of the height of its row: what is as high and left out may be 
 SKIPPED = -4.0  # log-odds assigned to a skipped character
 COUNTED = 0.8  # confidence from which a digit is counted, and drawn as certain
 DOUBTFUL = 0.95  # words that are less certain are read once more, as a whole
-AGREED = 0.5  # of the doubt about a word that a second look takes away if it is sure of the same
-ENOUGH = 0.6  # from this confidence on, a reading with more digits is believed rather than one with fewer
+SLIP = 0.03  # probability that a reader misses what is there, however sure it is
+LOST = 1.5  # log-odds against a reading for each digit that the other one has more: lost digits are missed by nobody
 AROUND = 1.0  # of the height of its row, so much beside a word is seen with it
 KNOWN = 0.5  # probability from which it is said which digit it is; below, its text is UNKNOWN
 UNKNOWN = "?"
@@ -100,6 +100,15 @@ class Guess:
     posterior: float = 0.0  # probability that these pieces are one digit, over all paths through the row
 
 
+class Arc(NamedTuple):
+    """A step on a path through a row: its pieces first to last (exclusive) are one digit, or are skipped."""
+
+    first: int
+    last: int
+    score: float
+    guess: Guess | None
+
+
 @dataclass(eq=False)
 class Word:
     """Neighbouring characters of a row: the digits read in it, and how sure it is that they are a number."""
@@ -110,9 +119,8 @@ class Word:
     number: bool  # whether it is kept
     odds: float  # mean log-odds of its characters being digits
     left_out: float = 1.0  # probability that no digit in it was left out
-    again: tuple[list[Character], float] | None = (
-        None  # what a second look makes of it, its characters, and the probability that none was left out
-    )
+    arcs: list[Arc] = field(default_factory=list)  # of all paths through its pieces
+    again: tuple[list[Character], float] | None = None  # after a second look: as `_share` returns it
 
     @property
     def digits(self) -> list[Guess]:
@@ -120,15 +128,21 @@ class Word:
         return self.guesses if self.number else []
 
     @property
-    def complete(self) -> float:
-        """The probability that no digit was left out in it, nor the whole number."""
-        dropped = bool(self.guesses) and not self.number
-        return float(self.left_out / (1 + np.exp(self.odds))) if dropped else self.left_out
+    def text(self) -> str:
+        """Its digits."""
+        return "".join(str(guess.probabilities.argmax()) for guess in self.digits)
 
-    @property
+    @functools.cached_property
     def confidence(self) -> float:
-        """The probability that its digits are these."""
-        return float(self.complete * np.prod([g.probabilities.max() * g.posterior for g in self.digits]))
+        """The probability of its text."""
+        return self.probability(self.text)
+
+    def probability(self, text: str) -> float:
+        """The probability that exactly these digits stand in it, over all paths through its pieces."""
+        if self.number:
+            return spell(self.arcs, text)
+        none = float(self.left_out / (1 + np.exp(self.odds)))
+        return none if text == "" else (1 - none) * spell(self.arcs, text)
 
 
 class Lines(NamedTuple):
@@ -174,8 +188,8 @@ def read(picture: np.ndarray, judge: Judge, look: Look | None = None) -> Lines:
     for words in found.words:
         rows.append([])
         for word in words:
-            first = [_character(guess, picture, found.scale) for guess in word.digits], word.complete
-            characters, whole = word.again or first
+            first = [_character(guess, picture, found.scale) for guess in word.digits]
+            characters, whole = word.again or _share(first, word.left_out, word.confidence)
             rows[-1] += characters
             complete *= whole
     rows = [row for row in rows if row]
@@ -274,7 +288,8 @@ def _recognise(page: Page, rows: list[Row], unseen: int, scale: float, judge: Ju
         for guess, probabilities, likely in zip(together, *judge(np.stack([g.image for g in together])), strict=True):
             guess.probabilities, guess.likely = probabilities, float(likely)
             guess.score = weigh("digit", digit_facts(guess))
-    words = [split_words(row, *best_path(row, its, page.stroke)) for row, its in zip(rows, guesses, strict=True)]
+    arcs = [make_arcs(row, its, page.stroke) for row, its in zip(rows, guesses, strict=True)]
+    words = [split_words(row, *best_path(row, its), its) for row, its in zip(rows, arcs, strict=True)]
     found = Found(words, unseen + more, page, rows, guesses, scale, -1.0)
     suit = [g.probabilities.max() + 0.2 * np.clip(g.likely, -5, 5) for g in found.digits]
     return found._replace(evidence=float(np.mean(suit))) if suit else found
@@ -293,9 +308,8 @@ def row_strips(picture: np.ndarray, judge: Judge) -> list[np.ndarray]:
 def look_again(found: Found, look: Look, picture: np.ndarray) -> None:
     """Reads the words that are in doubt once more, as a whole; sets what they are `again`.
 
-    Two readers that work differently seldom make the same mistake: where they agree, they are believed more; where they
-    differ, the more confident one is believed, but less than before. A digit that is lost is missed by nobody: so in a
-    word where there are digits, the reading with more of them is believed if it is ENOUGH confident.
+    Two readers that work differently seldom make the same mistake, so the probabilities that they give a text are
+    multiplied. Of their two texts, that with the higher product is taken.
     """
     doubtful = []
     for row, words in zip(found.rows, found.words, strict=True):
@@ -310,26 +324,29 @@ def look_again(found: Found, look: Look, picture: np.ndarray) -> None:
                 doubtful.append((row, word, left, right))
     cut = [strips.cut_strip(found.page, row, left, right) for row, _, left, right in doubtful]
     for (row, word, left, right), reading in zip(doubtful, look(cut), strict=True):
-        first, second = word.confidence, reading.probability
-        characters = [_character(guess, picture, found.scale) for guess in word.digits]
-        complete = word.complete
-        if reading.text == "".join(str(guess.probabilities.argmax()) for guess in word.digits):
-            sure = first + (1 - first) * second * AGREED if characters else first
-            both = [np.multiply(c.probabilities, p) for c, p in zip(characters, reading.probabilities, strict=True)]
-            characters = [_answer(p / p.sum(), c.box) for p, c in zip(both, characters, strict=True)]
-        elif _rank(len(reading.text) if word.guesses else 0, second) <= _rank(len(word.digits), first):
-            sure = first * (1 - second) / (1 - first * second)
-        else:
-            sure = second * (1 - first) / (1 - first * second)
+        characters, complete = [_character(guess, picture, found.scale) for guess in word.digits], word.left_out
+        text, sure = _agree(word, reading)
+        if text != word.text:
             centres = left + reading.centres * row.height / strips.DIGIT
             boxes = [_in_picture(box, picture, found.scale) for box in _boxes(row, left, centres, right)]
             characters, complete = list(map(_answer, reading.probabilities, boxes)), 1.0
+        elif text == reading.text:
+            both = [np.multiply(c.probabilities, p) for c, p in zip(characters, reading.probabilities, strict=True)]
+            characters = [_answer(p / p.sum(), c.box) for p, c in zip(both, characters, strict=True)]
         word.again = _share(characters, complete, sure)
 
 
-def _rank(digits: int, confidence: float) -> tuple[int, float]:
-    """By what one of two readings that differ is believed: by its digits if it is ENOUGH confident, by its confidence."""
-    return digits if confidence >= ENOUGH else 0, confidence
+def _agree(word: Word, reading: StripReading) -> tuple[str, float]:
+    """Which text of two readers is the more probable one, and how probable it is."""
+    texts = list(dict.fromkeys((word.text, reading.text)))
+    shortest, longest = min(map(len, texts)), max(map(len, texts))
+    readers = [[reader.probability(text) for text in texts] for reader in (word, reading)]
+    chances = [
+        (a + SLIP) * (b + SLIP) * np.exp(LOST * (len(t) - longest)) for t, a, b in zip(texts, *readers, strict=True)
+    ]
+    another = np.prod([1 - sum(reader) + SLIP for reader in readers]) * np.exp(LOST * (shortest - longest))
+    best = int(np.argmax(chances))
+    return texts[best], float(chances[best] / (sum(chances) + another))
 
 
 def _share(characters: list[Character], complete: float, sure: float) -> tuple[list[Character], float]:
@@ -567,7 +584,32 @@ def extent(pieces: list[Piece]) -> tuple[int, int, int, int]:
     return left, top, max(p.right for p in pieces), max(p.bottom for p in pieces)
 
 
-def best_path(row: Row, guesses: list[Guess], stroke: float) -> tuple[list[Guess], list[tuple[int, int, float]]]:
+def make_arcs(row: Row, guesses: list[Guess], stroke: float) -> list[Arc]:
+    """All steps on paths through a row: guesses, and what may be skipped."""
+    skipped = [Arc(a, b, weigh("rest", rest_facts(row, a, b, stroke)), None) for a, b in rests(row.pieces)]
+    return [Arc(guess.first, guess.last, guess.score, guess) for guess in guesses] + skipped
+
+
+def spell(arcs: list[Arc], text: str) -> float:
+    """The probability that a path through all pieces of some arcs reads a text, summed over all paths that do."""
+    if not arcs:
+        return float(text == "")
+    first, digits = min(arc.first for arc in arcs), [int(digit) for digit in text]
+    every = np.full(max(arc.last for arc in arcs) - first + 1, -np.inf)  # log-sums over paths up to a piece
+    right = np.full((len(every), len(text) + 1), -np.inf)  # over those that have read so much of the text
+    every[0] = right[0, 0] = 0.0
+    for start, end, score, guess in sorted(arcs, key=lambda arc: arc.last):
+        start, end = start - first, end - first
+        every[end] = np.logaddexp(every[end], every[start] + score)
+        if guess is None:
+            right[end] = np.logaddexp(right[end], right[start] + score)
+        else:
+            read = right[start, :-1] + score + np.log(guess.probabilities[digits] + 1e-9)
+            right[end, 1:] = np.logaddexp(right[end, 1:], read)
+    return float(np.exp(right[-1, -1] - every[-1])) if np.isfinite(every[-1]) else 0.0
+
+
+def best_path(row: Row, arcs: list[Arc]) -> tuple[list[Guess], list[tuple[int, int, float]]]:
     """The guesses on the highest-scoring path through a row, left to right, by dynamic programming.
 
     Sets the `posterior` of each. Also returns what it leaves out of a digit's height: its first and last column, and the
@@ -575,16 +617,14 @@ def best_path(row: Row, guesses: list[Guess], stroke: float) -> tuple[list[Guess
     This is a semi-Markov conditional random field (Sarawagi and Cohen, 2004): its most likely path and its marginals.
     """
     count = len(row.pieces)
-    arcs = [(guess.first, guess.last, guess.score, guess) for guess in guesses]
-    arcs += [(a, b, weigh("rest", rest_facts(row, a, b, stroke)), None) for a, b in rests(row.pieces)]
     best, before, after = (np.full(count + 1, -np.inf) for _ in range(3))  # the last two: log-sums over all paths
     best[0] = before[0] = after[count] = 0.0
     chosen: list[tuple] = [()] * (count + 1)
-    for first, last, score, guess in sorted(arcs, key=lambda arc: arc[1]):
+    for first, last, score, guess in sorted(arcs, key=lambda arc: arc.last):
         before[last] = np.logaddexp(before[last], before[first] + score)
         if best[first] + score > best[last]:
             best[last], chosen[last] = best[first] + score, (first, last, score, guess)
-    for first, last, score, _ in sorted(arcs, key=lambda arc: -arc[0]):
+    for first, last, score, _ in sorted(arcs, key=lambda arc: -arc.first):
         after[first] = np.logaddexp(after[first], after[last] + score)
     path, left_out, at = [], [], count
     while at:
@@ -601,7 +641,7 @@ def best_path(row: Row, guesses: list[Guess], stroke: float) -> tuple[list[Guess
     return path[::-1], left_out
 
 
-def split_words(row: Row, path: list[Guess], left_out: list[tuple[int, int, float]]) -> list[Word]:
+def split_words(row: Row, path: list[Guess], left_out: list[tuple[int, int, float]], arcs: list[Arc]) -> list[Word]:
     """The words of a row, and which are numbers: many a letter passes for a digit, hardly a whole word.
 
     A word's characters are the digits read there and skipped pieces of digit size. It is a number if its mean log-odds
@@ -637,6 +677,9 @@ def split_words(row: Row, path: list[Guess], left_out: list[tuple[int, int, floa
             words.append(nearest := Word([], left, right, False, SKIPPED))
         nearest.left, nearest.right = min(nearest.left, left), max(nearest.right, right)
         nearest.left_out *= none
+    for word in words:
+        inside = [i for i, piece in enumerate(row.pieces) if piece.right > word.left and piece.left < word.right]
+        word.arcs = [arc for arc in arcs if inside and inside[0] <= arc.first and arc.last <= inside[-1] + 1]
     return sorted(words, key=lambda word: word.left)
 
 

@@ -32,15 +32,19 @@ FILE = paths.SHIPPED / "strips.tflite"
 
 
 class StripReading(NamedTuple):
-    """A word read as a whole: its digits, the probability of exactly these, and of each digit where it stands.
+    """A word read as a whole: its N digits, of each the probabilities (N, 10) and its column in the strip (N,).
 
-    `probabilities` (N, 10) are those of its N digits, `centres` (N,) their columns in the strip.
+    `answers` (T, ANSWERS) are the network's, which also say how probable any other text is.
     """
 
     text: str
-    probability: float
     probabilities: np.ndarray
     centres: np.ndarray
+    answers: np.ndarray
+
+    def probability(self, text: str) -> float:
+        """The probability of exactly these digits."""
+        return probability_of(text, self.answers)
 
 
 def cut_strip(page: Page, row: Row, left: float, right: float) -> np.ndarray:
@@ -125,7 +129,7 @@ def decode(probabilities: np.ndarray) -> StripReading:
         -1, CLASSES
     )
     each /= each.sum(axis=1, keepdims=True)
-    return StripReading(text, probability_of(text, probabilities), each, STRIDE * (starts + ends) / 2)
+    return StripReading(text, each, STRIDE * (starts + ends) / 2, probabilities)
 
 
 def probability_of(text: str, probabilities: np.ndarray) -> float:

@@ -204,6 +204,10 @@ def test_a_cut_loses_no_ink(digits):
     assert np.array_equal(again[20:110, 10:210], mask.astype(int))
 
 
+def best_path(row, guesses):
+    return lines.best_path(row, lines.make_arcs(row, guesses, stroke=5))
+
+
 def test_the_best_path_weighs_the_parts_against_the_whole():
     pieces = [page.Piece(20 * i, 0, np.ones((40, 15), bool), whole=i, thick=5.0) for i in range(3)]
     row = page.Row(pieces)
@@ -213,15 +217,15 @@ def test_the_best_path_weighs_the_parts_against_the_whole():
         return lines.Guess(first, last, (0, 0, 1, 1), np.zeros((28, 28), np.uint8), **shape, score=score)
 
     single, double = [guess(i, i + 1, 9.0) for i in range(3)], guess(0, 2, 25.0)
-    path, left_out = lines.best_path(row, [*single, double], stroke=5)
+    path, left_out = best_path(row, [*single, double])
     assert not left_out and path == [double, single[2]] and all(0.5 < g.posterior <= 1 for g in path)
     double.score = -5.0
-    assert lines.best_path(row, [*single, double], stroke=5)[0] == single
-    path, left_out = lines.best_path(row, [single[0]], stroke=5)
+    assert best_path(row, [*single, double])[0] == single
+    path, left_out = best_path(row, [single[0]])
     assert path == single[:1] and [(left, right) for left, right, _ in left_out] == [(40, 55), (20, 35)]
     assert [none for *_, none in left_out] == pytest.approx([1, 1])  # there is no other way to read the rest
     single[1].score = single[2].score = -4.0
-    path, left_out = lines.best_path(row, single, stroke=5)
+    path, left_out = best_path(row, single)
     assert path == single[:1] and all(0.3 < none < 0.999 for *_, none in left_out)
 
 

@@ -64,5 +64,5 @@ def test_the_shipped_network_reads_new_strips():
     x, texts = simulated.strips(400, 77)
     read = reading.strip_network()(list(x))
     right = np.array([found.text == text for found, text in zip(read, texts, strict=True)])
-    sure = np.array([found.probability > 0.95 for found in read])
+    sure = np.array([found.probability(found.text) > 0.95 for found in read])
     assert right.mean() > 0.75 and sure.mean() > 0.4 and right[sure].mean() > 0.96
