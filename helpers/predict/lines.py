@@ -308,8 +308,8 @@ def row_strips(picture: np.ndarray, judge: Judge) -> list[np.ndarray]:
 def look_again(found: Found, look: Look, picture: np.ndarray) -> None:
     """Reads the words that are in doubt once more, as a whole; sets what they are `again`.
 
-    Two readers that work differently seldom make the same mistake, so the probabilities that they give a text are
-    multiplied. Of their two texts, that with the higher product is taken.
+    Two readers that work differently seldom make the same mistake. So each is asked about both texts, the probabilities
+    are multiplied, and the text with the higher product is taken.
     """
     doubtful = []
     for row, words in zip(found.rows, found.words, strict=True):
@@ -337,7 +337,10 @@ def look_again(found: Found, look: Look, picture: np.ndarray) -> None:
 
 
 def _agree(word: Word, reading: StripReading) -> tuple[str, float]:
-    """Which text of two readers is the more probable one, and how probable it is."""
+    """Which text of two readers is the more probable one, and how probable it is.
+
+    Neither reader rules anything out (SLIP), and a text that lacks digits of the other has to be more probable (LOST).
+    """
     texts = list(dict.fromkeys((word.text, reading.text)))
     shortest, longest = min(map(len, texts)), max(map(len, texts))
     readers = [[reader.probability(text) for text in texts] for reader in (word, reading)]

@@ -22,7 +22,6 @@ FINE = 2  # drawn at so many times its size
 GLYPH = 48  # height in pixels of the digits that are kept for drawing
 PENS = 4  # groups of digits by the width of their pen: one writer has one pen
 PRINTED = 0.15  # of all strips are print
-DOTTED = 0.3  # of print consists of dots, as on a screen or a receipt
 SEVENS = [  # with a hook at the left, a bar and a bent stem, as some schools teach them
     [("line", (0.08, 0.3), (0.12, 0.05), (0.88, 0.02)), ("curve", (0.88, 0.02), (0.66, 0.45), (0.52, 0.85), (0.25, 1.0)), ("line", (0.3, 0.55), (0.95, 0.5))],
     [("line", (0.1, 0.22), (0.12, 0.04), (0.85, 0.0)), ("curve", (0.85, 0.0), (0.72, 0.4), (0.66, 0.8), (0.35, 0.98)), ("line", (0.25, 0.5), (0.7, 0.48))],
@@ -68,12 +67,11 @@ def strip(rng: np.random.Generator) -> tuple[np.ndarray, str]:
     slope = rng.normal(0, 0.025)
     pen = int(rng.integers(PENS))
     font = str(rng.choice(UPRIGHT + ITALIC)) if rng.random() < PRINTED else None
-    dots = int(rng.integers(7, 13)) if rng.random() < DOTTED else 0
     x = rng.uniform(0, 1.2) * size
     text = "" if rng.random() < EMPTY else _text(rng)
     gap, spread = _spacing(rng)
     vary, wave = rng.uniform(0.02, 0.12), rng.uniform(0.0, 0.08)
-    lean = rng.normal(-0.1, 0.15 if rng.random() < 0.7 else 0.5)
+    lean = rng.normal(-0.1, 0.15)
     written = ""
     if rng.random() < 0.3 or not text:
         x = _sign(canvas, x, middle, size, pen, rng) + rng.uniform(0.05, 0.4) * size
@@ -82,7 +80,7 @@ def strip(rng: np.random.Generator) -> tuple[np.ndarray, str]:
     shared = gap < 0 and rng.random() < 0.5  # the next zero closes the one before
     ruled = rng.random() < 0.08  # between digits, as in a table
     for i, digit in enumerate(text):
-        glyph = _glyph(int(digit), size * rng.normal(1, vary * (font is None)), pen, lean, rng, font, dots)
+        glyph = _glyph(int(digit), size * rng.normal(1, vary * (font is None)), pen, lean, rng, font)
         if shared and text[i : i + 2] == "00":
             glyph = glyph[:, : round(glyph.shape[1] * rng.uniform(0.6, 0.9))]
         start = round(x)
@@ -136,10 +134,10 @@ def _spacing(rng: np.random.Generator) -> tuple[float, float]:
     return rng.uniform(0.35, 0.9), 0.1
 
 
-def _glyph(digit: int, size: float, pen: int, lean: float, rng: np.random.Generator, font: str | None = None, dots=0):
+def _glyph(digit: int, size: float, pen: int, lean: float, rng: np.random.Generator, font: str | None = None):
     """A digit as ink, float (H, W) in 0..1, about `size` pixels high: slanted and stretched if no `font` prints it."""
     kept = glyphs()[pen][digit]
-    glyph = kept[rng.integers(len(kept))] if font is None else typed(font, digit, dots)
+    glyph = kept[rng.integers(len(kept))] if font is None else typed(font, digit)
     tall = size / GLYPH
     broad = tall * (rng.uniform(0.8, 1.2) if font is None else 1)
     slant = rng.normal(0.5 * lean, 0.08) if font is None else 0.0
@@ -152,13 +150,9 @@ def _glyph(digit: int, size: float, pen: int, lean: float, rng: np.random.Genera
 
 
 @functools.cache
-def typed(font: str, digit: int, dots: int = 0) -> np.ndarray:
-    """A printed digit: uint8 (H, W), GLYPH pixels high; made of so many rows of square dots, if any."""
-    shape = _to_height(typeset(font, str(digit)))
-    if not dots:
-        return shape
-    few = cv2.resize(shape, (max(3, round(shape.shape[1] * dots / GLYPH)), dots), interpolation=cv2.INTER_AREA)
-    return cv2.resize(np.where(few > 90, 255, 0).astype(np.uint8), shape.shape[::-1], interpolation=cv2.INTER_NEAREST)
+def typed(font: str, digit: int) -> np.ndarray:
+    """A printed digit: uint8 (H, W), GLYPH pixels high."""
+    return _to_height(typeset(font, str(digit)))
 
 
 def _to_height(shape: np.ndarray) -> np.ndarray:
