@@ -125,9 +125,8 @@ def decode(probabilities: np.ndarray) -> StripReading:
     starts = np.flatnonzero((np.diff(path, prepend=0) != 0) & (path > 0))
     ends = np.array([next((t for t in range(a, len(path)) if path[t] != path[a]), len(path)) for a in starts], int)
     text = "".join(str(path[start] - 1) for start in starts)
-    each = np.array([probabilities[a:b, 1:].sum(axis=0) for a, b in zip(starts, ends, strict=True)]).reshape(
-        -1, CLASSES
-    )
+    spans = [probabilities[a:b, 1:] for a, b in zip(starts, ends, strict=True)]
+    each = np.reshape([span.sum(axis=0) for span in spans], (-1, CLASSES))
     each /= each.sum(axis=1, keepdims=True)
     return StripReading(text, each, STRIDE * (starts + ends) / 2, probabilities)
 

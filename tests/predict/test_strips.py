@@ -166,6 +166,31 @@ def test_of_two_texts_the_one_with_the_higher_product_is_taken(first, second, su
     assert all(c.box == (50, 30, 15, 40) for c in characters)
 
 
+def test_a_digit_that_may_be_any_of_several_is_settled_by_a_second_look():
+    word = word_of({"7": 1.0})
+    word.guesses[0].probabilities = np.array([0.02, 0.4, 0.02, 0.02, 0.02, 0.02, 0.02, 0.44, 0.02, 0.02])
+    assert lines._answer(word.guesses[0].probabilities, (0, 0, 1, 1)).text == "?"
+    found = lines.Found([[word]], 0, PAGE, [PIECE], [[]], 1.0, 0.0)
+    lines.look_again(found, lambda cut: [said("7", 0.9)], np.zeros((100, 200), np.uint8))
+    ((character,), _) = word.again
+    assert character.text == "7" and character.probabilities[7] > 0.9
+
+
+def test_an_answer_is_as_sure_as_the_texts_of_its_words(digits, shipped, monkeypatch):
+    picture = np.hstack([write(digits, [text])[0] for text in ("27", "45")])
+    ((first, second),) = lines.find(picture, shipped.judge).words
+    assert (first.text, second.text) == ("27", "45") and min(first.confidence, second.confidence) > 0.9
+    assert max(word.probability("2745") for word in (first, second)) < 0.01
+    monkeypatch.setattr(shipped, "look", None)
+    monkeypatch.setattr(lines, "spell", lambda arcs, text: 0.5)
+    assert shipped.read(picture, line=True).confidence == pytest.approx(0.25)
+
+
+def test_what_was_left_out_makes_a_word_that_is_no_number_doubtful():
+    word = word_of({None: 0.99, "7": 0.01}, left_out=0.6)
+    assert word.confidence == pytest.approx(0.6, abs=0.01) and word.probability("7") == pytest.approx(0.004, abs=0.001)
+
+
 def test_the_probability_of_a_word_is_that_of_all_ways_to_cut_it():
     row = Row([Piece(x, 0, np.ones((40, wide), bool)) for x, wide in ((0, 10), (12, 10), (30, 20))])
     chances = np.random.default_rng(0).dirichlet(np.ones(10), 5)
