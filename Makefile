@@ -64,7 +64,7 @@ lock: .venv/ready           ## refresh constraints.txt
 	$(PY) -m uv pip compile --quiet --universal --upgrade --python-version 3.11 --no-header --no-emit-index-url --no-annotate requirements.txt -o constraints.txt
 	$(PY) -m uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --no-annotate tests/colab/packages.txt -o tests/colab/constraints.txt
 
-clean:                      ## remove the environment and all runs but the reference
+clean:                      ## remove the environment, the runs latest and smoke, and what make builds; other runs stay
 	rm -rf .venv .colab outputs/index.html outputs/comparison.* outputs/latest outputs/smoke outputs/site outputs/reference-training outputs/strip-training outputs/accuracy outputs/peers
 
 # The interpreter is tried, not only looked up: a name on the path may be a shim that runs nothing.
