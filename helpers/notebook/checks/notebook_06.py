@@ -70,8 +70,8 @@ def comparison(answer, hits):
 
 @exercise(
     "06.5",
-    hint="areas[i] belongs to component i + 1, so np.flatnonzero(areas >= areas.max() / 10) + 1 are the numbers to keep; "
-    "np.isin(parts, kept) is the mask of the parts with the numbers in kept.",
+    hint="np.flatnonzero(condition) gives the places at which a condition on areas holds. Mind that areas[i] belongs to "
+    "component i + 1: np.isin(parts, kept) looks for the numbers of components.",
 )
 def parts_accuracy(answer, tuned, find_ink, mnist_form, new_photos, digits, drawn, hits):
     """The accuracy on simulated photographs when every component of a tenth of the largest is kept."""
