@@ -11,6 +11,12 @@ ONE_OF_A_COLOUR = """() => {
   for (const e of document.querySelectorAll("pre span")) seen.has(e.className) ? e.replaceWith(e.textContent) : seen.add(e.className);
 }"""
 
+# A colour on its way to another is neither of them. The end of one change may begin another, of what inherits from it.
+SETTLE = """() => {
+  const underway = () => document.getAnimations().filter((animation) => animation instanceof CSSTransition);
+  for (let found = underway(); found.length; found = underway()) found.forEach((transition) => transition.finish());
+}"""
+
 
 def watch(page: Page) -> list[str]:
     """A list that grows by whatever goes wrong on the page, and by what it wants from another machine."""
@@ -37,6 +43,7 @@ def barriers(page: Page, inside: str | None = None) -> list[str]:
     `inside` is the selector of the part to look at.
     """
     page.evaluate(ONE_OF_A_COLOUR)
+    page.evaluate(SETTLE)
     options = {"resultTypes": ["violations"], "preload": False}  # a page from a file may not read other files
     found = Axe().run(page, inside, options).response["violations"]
     return [
