@@ -38,9 +38,10 @@ REFUSED = (0.001, 0.003, 0.005, 0.01, 0.02, 0.05)  # shares of digits at which t
 COVERED = (1.0, 0.99, 0.97, 0.95, 0.9)  # shares of digits, the most confident ones, whose accuracy is told
 
 
-def scores(network, x: np.ndarray, calibration: Calibration, without: Layers | None) -> dict:
-    """The scores (N,) of images uint8 (N, 28, 28) by column."""
-    logits, features = network(x)
+def scores(
+    logits: np.ndarray, features: np.ndarray, calibration: Calibration, without: Layers | None = None
+) -> dict[str, np.ndarray]:
+    """The scores (N,) by column of what the network answered for N images."""
     found = {name: SCORES[name](logits, features, calibration) for name in COLUMNS[:3]}
     if without is not None:
         found["held out"] = gate(gate_inputs(logits, features), without)
@@ -75,20 +76,21 @@ def by_family(network, calibration: Calibration, size: int, count: int) -> tuple
     negative = other_examples(network, material, size, seed=0)
     rng = np.random.default_rng(SEED)
     chosen = mnist.x_test[rng.permutation(len(mnist.x_test))[: 2 * count]]
-    shown = {"array": mnist.x_test, "picture": prepared(photographed(chosen, rng), network)}
+    pictures = prepared(photographed(chosen, rng), network)
+    answered = {"array": network(mnist.x_test), "picture": network(pictures)}
     tables = {"array": {}, "picture": {}}
     pooled = []
     for name in nondigits.FAMILIES:
         without = fit_layers(positive, np.concatenate([x for other, x in negative.items() if other != name]))
-        for way, x in zip(shown, family(name, digits, network, count), strict=True):
+        for way, x in zip(answered, family(name, digits, network, count), strict=True):
             if len(x):
-                others = scores(network, x, calibration, without)
-                tables[way][name] = auroc(scores(network, shown[way], calibration, without), others)
+                others = scores(*network(x), calibration, without)
+                tables[way][name] = auroc(scores(*answered[way], calibration, without), others)
                 pooled += [others] if way == "array" else []
         row = "  ".join(f"{tables[way].get(name, {}).get(c, np.nan):8.4f}" for way in tables for c in COLUMNS)
         print(f"{name:20}{row}", flush=True)
     everything = {c: np.concatenate([others[c] for others in pooled]) for c in COLUMNS[:3]}
-    return tables, {way: scores(network, x, calibration, None) for way, x in shown.items()}, everything
+    return tables, {way: scores(*answer, calibration) for way, answer in answered.items()}, everything
 
 
 def coverage(network, calibration: Calibration) -> dict[str, float]:

@@ -40,7 +40,7 @@ RULES = {
     "DATASET": Rule(str, pattern=r".+", wanted="mnist, fashion_mnist or the path of an .npz file"),
     "IMAGE": Rule(str, wanted="the path of a picture, or nothing"),
     "TRAIN_SIZE": Rule(int, 100),
-    "PICTURES": Rule(int, 16),
+    "PICTURES": Rule(int, 32),  # one of each kind
     "VALIDATION": Rule(int, 100),
     "EPOCHS": Rule(int, 1),
     "BATCH_SIZE": Rule(int, 1),

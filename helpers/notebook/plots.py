@@ -55,13 +55,16 @@ def image_grid(
     """Draws pictures in rows.
 
     Args:
-        images: pictures (H, W) or (H, W, 3), uint8 or in 0–1. Single-channel ones are drawn dark on light.
+        images: pictures (H, W) or (H, W, 3), uint8 or in 0–1. Single-channel ones are drawn dark on light. May be
+            none, as where one looks for mistakes and there are none: then the figure says so.
         titles: a line of text above each picture.
         columns: pictures per row.
         scale: inches per picture.
         cmap: another colour map for single-channel pictures; "gray" draws them as a camera saw them.
         row_labels: what stands to the left of each row, for pictures of one shape without titles.
     """
+    if not len(images):
+        images, titles, row_labels = [np.zeros((28, 28), np.uint8)], ["none"], None
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     if titles is None and len({np.shape(image) for image in images}) == 1:

@@ -39,30 +39,24 @@ def test_a_stopped_training_goes_on_to_the_same_network(tmp_path, monkeypatch):
     futures = train_strips.concurrent.futures
     monkeypatch.setattr(futures, "ProcessPoolExecutor", lambda count, _: futures.ThreadPoolExecutor(count))
     monkeypatch.setattr(train_strips, "HELD_OUT", 20)
-    made = []
-    for name, stop in (("whole", None), ("stopped", 1)):
-        monkeypatch.setenv("OUTPUTS_DIR", str(tmp_path / name))
-        monkeypatch.setattr(paths, "REFERENCE", tmp_path / name / "reference")
-        if stop:
-            with monkeypatch.context() as patch:
+    monkeypatch.setattr(paths, "REFERENCE", tmp_path / "reference")
 
-                def killed(*_):
-                    raise KeyboardInterrupt
+    def weights(name):
+        return keras.models.load_model(tmp_path / name / "strip-training" / "strips.keras").get_weights()
 
-                patch.setattr(train_strips, "score", killed)  # after the first epoch was kept
-                assert train_strips.main(["--epochs", "2", "--per-epoch", "128"]) == 130
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("OUTPUTS_DIR", str(tmp_path / "whole"))
+    with monkeypatch.context() as patch:
+        patch.setattr(train_strips.pool, "fresh", lambda convert, source, target: target.write_bytes(b""))
         assert train_strips.main(["--epochs", "2", "--per-epoch", "128"]) == 0
-        kept = tmp_path / name / "strip-training" / "strips.keras"
-        made.append(keras.models.load_model(kept).get_weights())
-        file = tmp_path / name / "reference" / "strips.tflite"
-        monkeypatch.setattr(reading, "FILE", file)
-        assert reading.StripNetwork()([np.zeros((reading.HIGH, 64), np.uint8)])[0].probabilities.shape[1] == 10
-    assert all(np.array_equal(one, other) for one, other in zip(*made, strict=True))
+    monkeypatch.setenv("OUTPUTS_DIR", str(tmp_path / "stopped"))
+    with monkeypatch.context() as patch:
+        patch.setattr(train_strips, "score", killed)  # after the first epoch was kept
+        assert train_strips.main(["--epochs", "2", "--per-epoch", "128"]) == 130
+    assert train_strips.main(["--epochs", "2", "--per-epoch", "128"]) == 0
+    assert all(np.array_equal(one, other) for one, other in zip(weights("whole"), weights("stopped"), strict=True))
 
-
-def test_the_shipped_network_reads_new_strips():
-    x, texts = simulated.strips(400, 77)
-    read = reading.strip_network()(list(x))
-    right = np.array([found.text == text for found, text in zip(read, texts, strict=True)])
-    sure = np.array([found.probability(found.text) > 0.95 for found in read])
-    assert right.mean() > 0.75 and sure.mean() > 0.4 and right[sure].mean() > 0.96
+    monkeypatch.setattr(reading, "FILE", tmp_path / "reference" / "strips.tflite")
+    assert reading.StripNetwork()([np.zeros((reading.HIGH, 64), np.uint8)])[0].probabilities.shape[1] == 10
