@@ -10,6 +10,7 @@ import difflib
 import hashlib
 import json
 import logging
+import math
 import os
 import platform
 import sys
@@ -37,6 +38,7 @@ from helpers.series.rendering import number
 
 RECORD = ".record.json"  # in a run folder: the `state` of each notebook when it had run
 FILES = ("DATASET", "IMAGE", "OTHER_DIGITS")  # parameters that may name a file
+SINGLED_OUT = {"02_preprocessing": 7, "05_evaluation": 8}  # a label of which cells of theirs speak
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,11 @@ def read_parameters(
 
 
 def _check_together(notebook: Notebook, values: dict[str, object]) -> None:
-    """Raises UserError if a file that a parameter names does not exist, or if validation would leave nothing to train on."""
+    """Raises UserError if values do not fit together, or not this notebook.
+
+    So where a file that a parameter names does not exist, where validation would leave nothing to train on, and where a
+    reader's own data set is damaged, or lacks a class of which the notebook speaks.
+    """
     own = {name: values.get(name, default) for name, default in notebook.defaults.items()}
     for name in FILES:
         value = own.get(name)
@@ -184,11 +190,20 @@ def _check_together(notebook: Notebook, values: dict[str, object]) -> None:
         other = f"neither {', '.join(data.NAMED)} nor " if name == "DATASET" else "not "
         hint = f"did you mean {close[0]}?" if close else "check the spelling or the path."
         raise UserError(f"{name} = {value!r} is {other}the path of an existing file: {hint}")
-    size, validation = own.get("TRAIN_SIZE"), own.get("VALIDATION")
-    if size and validation and validation >= size:
+    size, validation = own.get("TRAIN_SIZE", math.inf), own.get("VALIDATION")
+    among, advice = f"TRAIN_SIZE = {size}", "lower the one or raise the other"
+    if (path := own.get("DATASET")) and path not in data.NAMED:
+        dataset, label = data.load(path), SINGLED_OUT.get(notebook.name, 0)
+        if dataset.num_classes <= label:
+            raise UserError(
+                f"DATASET = {path!r} has {dataset.num_classes} classes, but {notebook.name} singles out label {label}: "
+                "run the others by their names, or add classes."
+            )
+        if len(dataset.x_train) < size:
+            size, among, advice = len(dataset.x_train), f"{len(dataset.x_train)} in the data set", "lower it"
+    if validation and validation >= size:
         raise UserError(
-            f"VALIDATION = {validation} would leave {notebook.name} no image to train on, of TRAIN_SIZE = {size}: "
-            "lower the one or raise the other."
+            f"VALIDATION = {validation} would leave {notebook.name} no image to train on, of {among}: {advice}."
         )
 
 

@@ -5,6 +5,7 @@ The project is a copy in a folder whose name has spaces and letters beyond ASCII
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import time
 
 import nbformat
+import numpy as np
 import psutil
 import pytest
 
@@ -594,6 +596,29 @@ def wait_for(condition, seconds=60):
 
 def alive(pid):
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def test_a_data_set_must_suit_the_notebooks_before_any_runs(tmp_path):
+    series = notebooks()
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (120, 28, 28), np.uint8), np.arange(120) % 4
+    np.savez(tmp_path / "four.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    given = [["DATASET", str(tmp_path / "four.npz")], ["VALIDATION", "100"]]
+    two, three = series["02_preprocessing"], series["03_baseline_cnn"]
+    assert read_parameters(None, given, [three], series)["VALIDATION"] == 100
+    with pytest.raises(UserError, match="has 4 classes, but 02_preprocessing singles out label 7: run the others"):
+        read_parameters(None, given[:1], [two], series)
+    with pytest.raises(UserError, match="no image to train on, of 120 in the data set: lower it"):
+        read_parameters(None, [given[0], ["VALIDATION", "120"]], [three], series)
+    (tmp_path / "four.npz").write_bytes(b"PK")
+    with pytest.raises(UserError, match="cannot be read as an .npz file"):
+        read_parameters(None, given, [three], series)
+
+
+def test_labels_singled_out_are_those_of_the_code():
+    for name, notebook in notebooks().items():
+        found = [int(label) for label in re.findall(r"y_\w+ == ([7-9])", "".join(notebook.sources()))]
+        assert max(found, default=None) == runner_.SINGLED_OUT.get(name)
 
 
 @pytest.fixture
