@@ -180,7 +180,7 @@ def test_bootstrap_finds_helpers_above_the_notebook(repository, tmp_path):
 @pytest.mark.parametrize("repository", [None, "https://github.com/a/b"])
 def test_bootstrap_elsewhere_says_what_to_do(tmp_path, repository):
     (tmp_path / "here").mkdir()
-    sentence = "Stopped: No helpers package: download the project, run 'pip install -e .' in it."
+    sentence = "Stopped: No helpers package: open this notebook in the project's folder, see README."
     assert run_cell(tmp_path / "here", bootstrap(repository)) == ("False", sentence)
 
 
@@ -249,7 +249,7 @@ def test_bootstrap_that_was_stopped_goes_on(colab):
     clone = folder / address.project()["name"]
     assert run_cell(folder, cell, KAGGLE_KERNEL_RUN_TYPE="x") == (str(clone), "")
     (clone / "refuse").touch()
-    sentence = "Stopped: The project could not be fetched; is the internet on? ERROR: no such package"
+    sentence = "Stopped: Not fetched; try again (Kaggle: first switch Internet on). ERROR: no such package"
     assert run_cell(folder, cell, KAGGLE_KERNEL_RUN_TYPE="x") == ("False", sentence)
     (clone / "refuse").unlink()
     assert run_cell(folder, cell, KAGGLE_KERNEL_RUN_TYPE="x") == (str(clone), "")
@@ -265,7 +265,7 @@ def test_bootstrap_without_its_source_is_one_sentence(colab, missing):
         cell = re.sub(r'commit = "\w+"', f'commit = "{"1" * 40}"', cell)
     found, said = run_cell(folder, cell, COLAB_RELEASE_TAG="x")
     assert found == "False" and "\n" not in said
-    assert said.startswith("Stopped: The project could not be fetched; is the internet on? fatal: ")
+    assert said.startswith("Stopped: Not fetched; try again (Kaggle: first switch Internet on). fatal: ")
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")

@@ -73,7 +73,6 @@ def address(nb: nbformat.NotebookNode, name: str, about: dict) -> None:
     for cell in nb.cells:
         if "bootstrap" in cell.metadata.get("tags", []):
             cell.source = TEMPLATES.get_template("bootstrap.py.j2").render(about)
-            cell.metadata["cellView"] = "form"  # Colab folds such a cell, and shows its @title; Jupyter: source_hidden
 
 
 def write_notebook(nb: nbformat.NotebookNode, path: Path) -> None:

@@ -78,6 +78,7 @@ def normalise(nb: nbformat.NotebookNode, number: str) -> None:
             cell.source = starter(solutions[exercise(cell.source)])
         if has(cell, *FOLDED):
             cell.metadata["jupyter"] = {"source_hidden": True}
+            cell.metadata["cellView"] = "form"  # Colab's word for it
         cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in KEPT_CELL_METADATA})
         cell.metadata["slideshow"] = {"slide_type": _slide_type(cell)}
 

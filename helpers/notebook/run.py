@@ -103,13 +103,16 @@ class Run:
         path = find(file, self.folder, "DATASET" not in changed)
         if not path.exists():
             found = makers(file)
-            first = f": run that first (python -m helpers.series {found[0]} --run {self.name})." if found else "."
+            given = f" -p DATASET {self.parameters['DATASET']}" if "DATASET" in changed else ""
+            first = (
+                f": run that first (python -m helpers.series {found[0]}{given} --run {self.name})." if found else "."
+            )
             raise UserError(
                 f"{paths.display(path)} is missing; {' or '.join(found) or 'no notebook of the series'} makes it{first}"
             )
         if not path.is_relative_to(self.folder) and file not in self._borrowed:
             self._borrowed.append(file)
-            print(f"{file} of the default run is used, from outputs/reference/: this run has none yet.")
+            print(f"{file} of the default run is used, from outputs/reference/, as this run has none: you can go on.")
             if other := [name for name in SPLIT if name in changed]:
                 print(f"It had another {', '.join(other)}: validation images of this run may have trained it.")
         return path

@@ -121,7 +121,9 @@ def test_need_returns_what_is_there(run):
     assert run.need("models/baseline.keras") == path
 
 
-BORROWED = "models/baseline.keras of the default run is used, from outputs/reference/: this run has none yet.\n"
+BORROWED = (
+    "models/baseline.keras of the default run is used, from outputs/reference/, as this run has none: you can go on.\n"
+)
 
 
 def test_need_takes_the_default_runs_file_where_the_run_has_none(capsys):

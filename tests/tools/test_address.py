@@ -49,7 +49,10 @@ def test_with_an_address(copied):
         place = f"github/some-body/some.thing/blob/v1.2.3/notebooks/{file.name}"
         assert f"(https://colab.research.google.com/{place}) [![Open in Kaggle]" in badges
         assert f"(https://kaggle.com/kernels/welcome?src={HOME}/blob/v1.2.3/notebooks/{file.name}) [![Slides]" in badges
-        assert badges.endswith(f"(https://nbviewer.org/format/slides/{place})")
+        assert (
+            f"(https://nbviewer.org/format/slides/{place})<br>**In Colab or Kaggle**" in badges and "\n" not in badges
+        )
+        assert f"[Glossary]({HOME}/blob/v1.2.3/notebooks/glossary.md)" in badges
         assert f'address = "{HOME}"' in nb.cells[2].source
         assert f'commit = "{COMMIT}"  # tag v1.2.3' in nb.cells[2].source
         compile(nb.cells[2].source, file.name, "exec")
