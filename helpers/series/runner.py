@@ -38,7 +38,12 @@ from helpers.series.rendering import number
 
 RECORD = ".record.json"  # in a run folder: the `state` of each notebook when it had run
 FILES = ("DATASET", "IMAGE", "OTHER_DIGITS")  # parameters that may name a file
-SINGLED_OUT = {"02_preprocessing": 7, "05_evaluation": 8}  # a label of which cells of theirs speak
+# The last label that cells of a notebook speak of, in a data set that a parameter names.
+SPOKEN_OF = {
+    ("02_preprocessing", "DATASET"): 7,
+    ("05_evaluation", "DATASET"): 8,
+    ("10_beyond_mnist", "OTHER_DIGITS"): 9,
+}
 
 
 @dataclass(frozen=True)
@@ -192,14 +197,16 @@ def _check_together(notebook: Notebook, values: dict[str, object]) -> None:
         raise UserError(f"{name} = {value!r} is {other}the path of an existing file: {hint}")
     size, validation = own.get("TRAIN_SIZE", math.inf), own.get("VALIDATION")
     among, advice = f"TRAIN_SIZE = {size}", "lower the one or raise the other"
-    if (path := own.get("DATASET")) and path not in data.NAMED:
-        dataset, label = data.load(path), SINGLED_OUT.get(notebook.name, 0)
+    for name in ("DATASET", "OTHER_DIGITS"):
+        if not (path := own.get(name)) or path in data.NAMED:
+            continue
+        dataset, label = data.load(path), SPOKEN_OF.get((notebook.name, name), 0)
         if dataset.num_classes <= label:
             raise UserError(
-                f"DATASET = {path!r} has {dataset.num_classes} classes, but {notebook.name} singles out label {label}: "
+                f"{name} = {path!r} has {dataset.num_classes} classes, but {notebook.name} speaks of label {label}: "
                 "run the others by their names, or add classes."
             )
-        if len(dataset.x_train) < size:
+        if name == "DATASET" and len(dataset.x_train) < size:
             size, among, advice = len(dataset.x_train), f"{len(dataset.x_train)} in the data set", "lower it"
     if validation and validation >= size:
         raise UserError(

@@ -150,7 +150,8 @@ def test_the_runs_own_file_comes_first(run, capsys):
 
 
 def test_a_network_of_other_images_is_no_stand_in():
-    with pytest.raises(UserError, match="test/models/baseline.keras is missing"):
+    command = r"\(python -m helpers.series 03_baseline_cnn -p DATASET fashion_mnist --run test\)"
+    with pytest.raises(UserError, match=f"test/models/baseline.keras is missing; .* {command}"):
         Run("04_tuning", "test", {"DATASET": "fashion_mnist"}).need("models/baseline.keras")
 
 

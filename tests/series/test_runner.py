@@ -606,8 +606,10 @@ def test_a_data_set_must_suit_the_notebooks_before_any_runs(tmp_path):
     given = [["DATASET", str(tmp_path / "four.npz")], ["VALIDATION", "100"]]
     two, three = series["02_preprocessing"], series["03_baseline_cnn"]
     assert read_parameters(None, given, [three], series)["VALIDATION"] == 100
-    with pytest.raises(UserError, match="has 4 classes, but 02_preprocessing singles out label 7: run the others"):
+    with pytest.raises(UserError, match="has 4 classes, but 02_preprocessing speaks of label 7: run the others"):
         read_parameters(None, given[:1], [two], series)
+    with pytest.raises(UserError, match="OTHER_DIGITS = .* has 4 classes, but 10_beyond_mnist speaks of label 9"):
+        read_parameters(None, [["OTHER_DIGITS", given[0][1]]], [series["10_beyond_mnist"]], series)
     with pytest.raises(UserError, match="no image to train on, of 120 in the data set: lower it"):
         read_parameters(None, [given[0], ["VALIDATION", "120"]], [three], series)
     (tmp_path / "four.npz").write_bytes(b"PK")
@@ -615,10 +617,10 @@ def test_a_data_set_must_suit_the_notebooks_before_any_runs(tmp_path):
         read_parameters(None, given, [three], series)
 
 
-def test_labels_singled_out_are_those_of_the_code():
+def test_labels_spoken_of_are_those_of_the_code():
     for name, notebook in notebooks().items():
         found = [int(label) for label in re.findall(r"y_\w+ == ([7-9])", "".join(notebook.sources()))]
-        assert max(found, default=None) == runner_.SINGLED_OUT.get(name)
+        assert max(found, default=None) == runner_.SPOKEN_OF.get((name, "DATASET"))
 
 
 @pytest.fixture
