@@ -2,6 +2,7 @@
 
 import random
 import re
+import warnings
 
 import numpy as np
 
@@ -36,6 +37,8 @@ def setup(name: str, namespace: dict[str, object], keras: bool = True) -> Run:
     defaults = parameters.defaults(name)
     if changed := [f"{key} = {value!r}" for key, value in values.items() if value != defaults.get(key, value)]:
         print(f"The text speaks of the default run; this one has {', '.join(changed)}.")
+    # What later versions of a library will change is no reader's concern; Colab's pandas warns of it.
+    warnings.filterwarnings("ignore", category=FutureWarning)
     set_style()
     random.seed(values["SEED"])
     np.random.seed(values["SEED"])

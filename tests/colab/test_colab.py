@@ -164,7 +164,7 @@ def test_a_notebook_opened_alone_runs(execute, published, name):
     ("helpers", "variables", "sentence"),
     [
         ("mine = 1", {}, r"Stopped: Your file or folder 'helpers' hides the project's: rename it, restart the kernel."),
-        ("", {"GIT_CONFIG_COUNT": "0", "https_proxy": "http://127.0.0.1:9"}, r"Stopped: .* is the internet on\? fatal: .*"),
+        ("", {"GIT_CONFIG_COUNT": "0", "https_proxy": "http://127.0.0.1:9"}, r"Stopped: Not fetched; .*switch Internet on\)\. fatal: .*"),
     ],
     ids=["helpers of one's own", "no network"],
 )  # fmt: skip
