@@ -104,8 +104,8 @@ def flatten(bright: np.ndarray, side: int, dark_ink: bool) -> np.ndarray:
     return np.clip(np.round(ink), 0, 255).astype(np.uint8)
 
 
-def prepare(grey: np.ndarray, dark_ink: bool) -> Page:
-    """The ink of a grey page (H, W). Raises NoDigit if the page is blank."""
+def prepare(grey: np.ndarray, dark_ink: bool, most: float = np.inf) -> Page:
+    """The ink of a grey page (H, W), its level `most` at the most. Raises NoDigit if the page is blank."""
     bright = 255 - grey if dark_ink else grey
     side = max(7, int(0.35 * min(grey.shape)))
     ink = flatten(bright, side, dark_ink)
@@ -116,6 +116,8 @@ def prepare(grey: np.ndarray, dark_ink: bool) -> Page:
         ink = flatten(bright, finer, dark_ink)
         level, floor = threshold(ink)
     low = max(floor, 0.7 * level)
+    if low > most:
+        level, low = level * most / low, most
     mask = hysteresis(ink, low, level)
     stroke = typical_stroke(mask)
     height = _digit_height(255 * (ink > level).astype(np.uint8))
@@ -124,7 +126,7 @@ def prepare(grey: np.ndarray, dark_ink: bool) -> Page:
         stroke = typical_stroke(rest)
         pale, full = (float(np.percentile(ink[part > 0], 75)) for part in (lines, rest))
         if 1.4 * pale < full:  # a level between pale lines and the ink removes the lines without a trace
-            low = max(low, (pale + full) / 2)
+            low = max(low, min((pale + full) / 2, most))
             strong, gap = hysteresis(ink, low, low), 2 * round(thin) + 3
             across = [cv2.morphologyEx(strong, cv2.MORPH_CLOSE, np.ones(n, np.uint8)) for n in ((gap, 1), (1, gap))]
             mask = cv2.max(strong, cv2.min(cv2.max(*across), mask))  # where a line crossed the ink it leaves a gap

@@ -12,7 +12,7 @@ Boxes are (left, top, width, height) in pixels.
 import functools
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -259,19 +259,11 @@ def find(picture: np.ndarray, judge: Judge) -> Found:
         if found and abs(evidence) > ONE_POLARITY:
             break
         try:
-            page = prepare(gray, dark_ink)
-            pieces, unseen = find_pieces(page)
-            rows = find_rows(pieces)
-            size = typical_height([piece for row in rows for piece in row.pieces]) or HEIGHT
-            if not SIZES[0] <= size <= SIZES[1]:
-                wanted = min(round(max(gray.shape) * HEIGHT / size), MAX_PAGE_SIDE, 4 * longest)
-                page = prepare(to_grey(resize(picture, wanted)), dark_ink)
-                pieces, unseen = find_pieces(page)
-                rows = find_rows(pieces)
-            for row in rows:
-                parts = [part for piece in row.pieces for part in cut(piece, page.ink, row.height, page.stroke)]
-                row.pieces = sorted(parts, key=lambda p: p.x)
-            found.append(_recognise(page, rows, unseen, longest / max(page.mask.shape), judge))
+            for page, rows, unseen in _pages(picture, gray, dark_ink):
+                way = _recognise(page, rows, unseen, longest / max(page.mask.shape), judge)
+                if way.digits:
+                    break
+            found.append(way)
         except NoDigit as error:
             refusal = refusal or error
     if not found:
@@ -280,8 +272,34 @@ def find(picture: np.ndarray, judge: Judge) -> Found:
     return max(found, key=lambda way: way.evidence)
 
 
+def _pages(picture: np.ndarray, gray: np.ndarray, dark_ink: bool) -> Iterator[tuple[Page, list[Row], int]]:
+    """The page at a size at which digits have a good height; another way to see it for where no digit was found so.
+
+    `gray` is the picture at the size at which digits are looked for first. With each page its rows of pieces, and how
+    many pieces were too many to look at. Raises NoDigit.
+    """
+
+    def rows(page: Page) -> tuple[Page, list[Row], int]:
+        pieces, unseen = find_pieces(page)
+        return page, find_rows(pieces), unseen
+
+    first = rows(prepare(gray, dark_ink))
+    size = typical_height([piece for row in first[1] for piece in row.pieces]) or HEIGHT
+    if SIZES[0] <= size <= SIZES[1]:
+        yield first
+        return
+    wanted = min(round(max(gray.shape) * HEIGHT / size), MAX_PAGE_SIDE, 4 * max(picture.shape[:2]))
+    resized = to_grey(resize(picture, wanted))
+    if wanted < max(gray.shape):  # shrinking blurs thin strokes into the paper: what was ink before still is
+        yield rows(prepare(resized, dark_ink, first[0].level))
+    yield rows(prepare(resized, dark_ink))
+
+
 def _recognise(page: Page, rows: list[Row], unseen: int, scale: float, judge: Judge) -> Found:
     """The digits in rows of pieces; `unseen` others were too many."""
+    for row in rows:
+        parts = [part for piece in row.pieces for part in cut(piece, page.ink, row.height, page.stroke)]
+        row.pieces = sorted(parts, key=lambda p: p.x)
     guesses, more = make_guesses(page, rows)
     together = [guess for row in guesses for guess in row]
     if together:

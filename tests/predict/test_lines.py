@@ -429,3 +429,13 @@ def test_digits_beside_the_grid_are_told(shipped, digits):
     reading = shipped.read(picture, table=True)
     assert reading.text == "2041" and [cell.text for cell in reading.cells] == ["2", "0"]
     assert reading.reason == "2 digits stand outside the grid, in no cell."
+
+
+def test_a_level_found_before_keeps_pale_strokes_beside_black_ones():
+    picture = np.full((640, 480), 205, np.uint8)
+    for x in range(50, 480, 90):
+        cv2.circle(picture, (x, 70), 30, 20, 8, cv2.LINE_AA)
+    cv2.putText(picture, "74", (150, 380), cv2.FONT_HERSHEY_SIMPLEX, 3, 140, 3, cv2.LINE_AA)
+    lost, kept = page.prepare(picture, True), page.prepare(picture, True, 40.0)
+    assert lost.level > 40 and not lost.mask[250:].any()
+    assert kept.level == 40 and kept.mask[250:].any() and kept.mask[:110].any()
