@@ -12,7 +12,7 @@ Boxes are (left, top, width, height) in pixels.
 import functools
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -259,11 +259,8 @@ def find(picture: np.ndarray, judge: Judge) -> Found:
         if found and abs(evidence) > ONE_POLARITY:
             break
         try:
-            for page, rows, unseen in _pages(picture, gray, dark_ink):
-                way = _recognise(page, rows, unseen, longest / max(page.mask.shape), judge)
-                if way.digits:
-                    break
-            found.append(way)
+            page, rows, unseen = _find_ink(picture, gray, dark_ink)
+            found.append(_recognise(page, rows, unseen, longest / max(page.mask.shape), judge))
         except NoDigit as error:
             refusal = refusal or error
     if not found:
@@ -272,11 +269,10 @@ def find(picture: np.ndarray, judge: Judge) -> Found:
     return max(found, key=lambda way: way.evidence)
 
 
-def _pages(picture: np.ndarray, gray: np.ndarray, dark_ink: bool) -> Iterator[tuple[Page, list[Row], int]]:
-    """The page at a size at which digits have a good height; another way to see it for where no digit was found so.
+def _find_ink(picture: np.ndarray, gray: np.ndarray, dark_ink: bool) -> tuple[Page, list[Row], int]:
+    """The page at a size at which digits have a good height, its rows of pieces, and how many more pieces it has.
 
-    `gray` is the picture at the size at which digits are looked for first. With each page its rows of pieces, and how
-    many pieces were too many to look at. Raises NoDigit.
+    `gray` is the picture at the size at which digits are looked for first. Raises NoDigit.
     """
 
     def rows(page: Page) -> tuple[Page, list[Row], int]:
@@ -286,13 +282,13 @@ def _pages(picture: np.ndarray, gray: np.ndarray, dark_ink: bool) -> Iterator[tu
     first = rows(prepare(gray, dark_ink))
     size = typical_height([piece for row in first[1] for piece in row.pieces]) or HEIGHT
     if SIZES[0] <= size <= SIZES[1]:
-        yield first
-        return
+        return first
     wanted = min(round(max(gray.shape) * HEIGHT / size), MAX_PAGE_SIDE, 4 * max(picture.shape[:2]))
     resized = to_grey(resize(picture, wanted))
-    if wanted < max(gray.shape):  # shrinking blurs thin strokes into the paper: what was ink before still is
-        yield rows(prepare(resized, dark_ink, first[0].level))
-    yield rows(prepare(resized, dark_ink))
+    found = rows(prepare(resized, dark_ink))
+    # Shrinking blurs thin pale strokes into the paper. Where rows go with them, what was ink before still is.
+    lost = 2 * len(found[1]) < len(first[1])
+    return rows(prepare(resized, dark_ink, first[0].level)) if lost else found
 
 
 def _recognise(page: Page, rows: list[Row], unseen: int, scale: float, judge: Judge) -> Found:
