@@ -38,9 +38,8 @@ LINE, CODE_LINE, ROW, GAP = 38, 24, 34, 16  # pixels of height: of text, of code
 CODE_LINES = 12  # longer cells show only what comes out
 OUTPUT_LINES = 12  # a longer output loses its middle
 OMITTED = ("Solutions", "Check the facts")
-FOR_READERS = re.compile(
-    r"<strong>(Needs|Makes|Time|Terms|Written)</strong>|<a[^>]*><img"
-)  # a paragraph that begins so stays off
+# A paragraph that begins so stays off.
+FOR_READERS = re.compile(r"<strong>(Needs|Makes|Time|Work|Terms|Written)</strong>|<a[^>]*><img")
 REVEAL = ("reset.css", "reveal.css", "reveal.js")
 FIGURE, OUTPUT = (TEMPLATES.get_template(f"{name}.html.j2") for name in ("figure", "output"))
 STYLE = HtmlFormatter(style="a11y-high-contrast-light", cssclass="code")
