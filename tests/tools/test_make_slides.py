@@ -55,7 +55,8 @@ def test_lists_are_split_between_items_and_go_on_counting():
 
 def test_what_only_readers_need_stays_off():
     made = deck(
-        "# T\n\n[![Colab](https://x.org/b.svg)](https://x.org)\n\nresult", "**Needs** `a`\n\n**Time** 3 minutes\n\n**Work** on"
+        "# T\n\n[![Colab](https://x.org/b.svg)](https://x.org)\n\nresult",
+        "**Needs** `a`\n\n**Time** 3 minutes\n\n**Work** on",
     )
     assert made.columns[0][0].blocks == ["<p>result</p>"]
 
