@@ -8,6 +8,7 @@ import math
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -103,7 +104,7 @@ class Run:
         path = find(file, self.folder, "DATASET" not in changed)
         if not path.exists():
             found = makers(file)
-            given = f" -p DATASET {self.parameters['DATASET']}" if "DATASET" in changed else ""
+            given = f" -p DATASET {shlex.quote(self.parameters['DATASET'])}" if "DATASET" in changed else ""
             first = (
                 f": run that first (python -m helpers.series {found[0]}{given} --run {self.name})." if found else "."
             )

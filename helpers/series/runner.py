@@ -7,6 +7,7 @@ it made or the installed packages have changed. What is in a notebook is none of
 import argparse
 import ast
 import difflib
+import functools
 import hashlib
 import json
 import logging
@@ -15,6 +16,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -175,13 +177,14 @@ def read_parameters(
             raise UserError(f"{name} belongs to {owners}, not to {', '.join(notebook.name for notebook in chosen)}.")
     given = {name: parameters.parse(name, text) for name, text in pairs}
     values |= parameters.check(given, "command line", here)
+    load = functools.cache(data.load)
     for notebook in chosen:
-        _check_together(notebook, values)
+        _check_together(notebook, values, load)
     return values
 
 
-def _check_together(notebook: Notebook, values: dict[str, object]) -> None:
-    """Raises UserError if values do not fit together, or not this notebook.
+def _check_together(notebook: Notebook, values: dict[str, object], load: Callable[[str], data.Dataset]) -> None:
+    """Raises UserError if values do not fit together, or not this notebook; `load` is `data.load`.
 
     So where a file that a parameter names does not exist, where validation would leave nothing to train on, and where a
     reader's own data set is damaged, or lacks a class of which the notebook speaks.
@@ -200,7 +203,7 @@ def _check_together(notebook: Notebook, values: dict[str, object]) -> None:
     for name in ("DATASET", "OTHER_DIGITS"):
         if not (path := own.get(name)) or path in data.NAMED:
             continue
-        dataset, label = data.load(path), SPOKEN_OF.get((notebook.name, name), 0)
+        dataset, label = load(path), SPOKEN_OF.get((notebook.name, name), 0)
         if dataset.num_classes <= label:
             raise UserError(
                 f"{name} = {path!r} has {dataset.num_classes} classes, but {notebook.name} speaks of label {label}: "
