@@ -270,25 +270,26 @@ def find(picture: np.ndarray, judge: Judge) -> Found:
 
 
 def _find_ink(picture: np.ndarray, gray: np.ndarray, dark_ink: bool) -> tuple[Page, list[Row], int]:
-    """The page at a size at which digits have a good height, its rows of pieces, and how many more pieces it has.
+    """The page at a size at which digits have a good height, as `_rows` returns it.
 
     `gray` is the picture at the size at which digits are looked for first. Raises NoDigit.
     """
-
-    def rows(page: Page) -> tuple[Page, list[Row], int]:
-        pieces, unseen = find_pieces(page)
-        return page, find_rows(pieces), unseen
-
-    first = rows(prepare(gray, dark_ink))
+    first = _rows(prepare(gray, dark_ink))
     size = typical_height([piece for row in first[1] for piece in row.pieces]) or HEIGHT
     if SIZES[0] <= size <= SIZES[1]:
         return first
     wanted = min(round(max(gray.shape) * HEIGHT / size), MAX_PAGE_SIDE, 4 * max(picture.shape[:2]))
     resized = to_grey(resize(picture, wanted))
-    found = rows(prepare(resized, dark_ink))
+    found = _rows(prepare(resized, dark_ink))
     # Shrinking blurs thin pale strokes into the paper. Where rows go with them, what was ink before still is.
     lost = 2 * len(found[1]) < len(first[1])
-    return rows(prepare(resized, dark_ink, first[0].level)) if lost else found
+    return _rows(prepare(resized, dark_ink, first[0].level)) if lost else found
+
+
+def _rows(page: Page) -> tuple[Page, list[Row], int]:
+    """A page with its rows of pieces, and how many pieces were too many to look at."""
+    pieces, unseen = find_pieces(page)
+    return page, find_rows(pieces), unseen
 
 
 def _recognise(page: Page, rows: list[Row], unseen: int, scale: float, judge: Judge) -> Found:

@@ -329,7 +329,7 @@ def practice(book: Book) -> Iterator[str]:
 def folded(book: Book) -> Iterator[str]:
     """What a reader would skip is folded, and little: at most 15 % of the code."""
     for cell in book.tagged("bootstrap") + book.tagged("book-keeping") + book.tagged("solution"):
-        if not cell.metadata.get("jupyter", {}).get("source_hidden"):
+        if not cell.metadata.get("jupyter", {}).get("source_hidden") or cell.metadata.get("cellView") != "form":
             yield f"the cell is not folded: {cell.source[:40]!r}"
     # Without the bootstrap cell, which is the same everywhere and grows when the project gets an address.
     technical = [cell for cell in book.code if tags(cell) & {"book-keeping", "nbval-check-output"}]

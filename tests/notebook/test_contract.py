@@ -109,7 +109,7 @@ def sample():
     for cell in nb.cells:
         cell.metadata["slideshow"] = {"slide_type": "-"}
         if render.has(cell, *render.FOLDED):
-            cell.metadata["jupyter"] = {"source_hidden": True}
+            cell.metadata.update(jupyter={"source_hidden": True}, cellView="form")
     address.address(nb, NAME, PROJECT)
     stamp(nb)
     return nb
@@ -186,7 +186,7 @@ def long_cell(nb):
 def fourth_solution_without_starter(nb):
     added = solution(4)
     added.id = "another"
-    added.metadata.update(jupyter={"source_hidden": True}, slideshow={"slide_type": "-"})
+    added.metadata.update(jupyter={"source_hidden": True}, cellView="form", slideshow={"slide_type": "-"})
     nb.cells.insert(nb.cells.index(at(nb, "print('three:'")), added)
 
 

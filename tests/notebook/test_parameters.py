@@ -3,6 +3,7 @@
 import random
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from helpers.errors import UserError
 from helpers.notebook import parameters
 from helpers.notebook.session import setup
 from helpers.series.runner import notebooks
+from tools.simulate.photos import CONDITIONS
 
 
 def refused(values, *parts, known=None):
@@ -116,7 +118,18 @@ def test_shipped_parameter_files_obey_the_rules(file):
     assert set(values) <= used  # a parameter that no notebook takes would be set in vain
 
 
+def test_the_fewest_pictures_are_one_of_each_kind():
+    assert parameters.RULES["PICTURES"].low == len(CONDITIONS) - 1  # transparent ones are no photographs
+
+
 # --- the set-up call, which applies the rules in every notebook
+
+
+def test_what_later_versions_will_change_is_no_readers_concern(outputs, recwarn):
+    setup("03_baseline_cnn", {"RUN": "test", "SEED": 3}, keras=False)
+    warnings.warn("later", FutureWarning, stacklevel=1)
+    warnings.warn("now", UserWarning, stacklevel=1)
+    assert [str(warning.message) for warning in recwarn] == ["now"]
 
 
 def test_setup_checks_widens_seeds_and_opens_the_run(outputs):

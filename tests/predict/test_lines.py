@@ -1,6 +1,7 @@
 """Lines and pages of digits: order, cuts, signs, forms, boxes, and how many digits a picture shows."""
 
 import json
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -439,3 +440,20 @@ def test_a_level_found_before_keeps_pale_strokes_beside_black_ones():
     lost, kept = page.prepare(picture, True), page.prepare(picture, True, 40.0)
     assert lost.level > 40 and not lost.mask[250:].any()
     assert kept.level == 40 and kept.mask[250:].any() and kept.mask[:110].any()
+
+
+@pytest.mark.parametrize("left, asked", [(1, [np.inf, np.inf, 30.0]), (2, [np.inf, np.inf])])
+def test_a_level_found_before_holds_where_a_smaller_page_loses_most_rows(monkeypatch, left, asked):
+    levels = []
+
+    def prepare(gray, dark_ink, most=np.inf):
+        levels.append(most)
+        return SimpleNamespace(level=30.0, rows=3 if most < np.inf else left if len(levels) > 1 else 4)
+
+    monkeypatch.setattr(lines, "prepare", prepare)
+    monkeypatch.setattr(lines, "find_pieces", lambda page: (page.rows, 0))
+    monkeypatch.setattr(lines, "find_rows", lambda count: [SimpleNamespace(pieces=[])] * count)
+    monkeypatch.setattr(lines, "typical_height", lambda pieces: 200.0)
+    picture = np.zeros((1600, 1200), np.uint8)
+    _, rows, _ = lines._find_ink(picture, picture, True)
+    assert levels == asked and len(rows) == (3 if left == 1 else left)
