@@ -46,7 +46,7 @@ FEW = 16  # so many files are read right here; other processes would take longer
 AHEAD = 4  # files that a process has waiting, so that it never idles
 CHUNK = 64  # files per task of a cluster: a task costs some milliseconds
 TIME_LIMIT = 300.0  # seconds after which reading a file is given up
-STARTS = 3  # processes in a row that may die before they are ready
+STARTS = 10  # processes in a row that may die before they are ready; to give up ends everything
 READY = "ready"
 DIED = f"The process that read it died twice, for lack of memory or because it took over {TIME_LIMIT / 60:g} minutes."
 

@@ -241,6 +241,16 @@ def test_a_folder_that_vanishes_is_rows(model, tmp_path):
     assert {record["status"] for record in records} == {"error"}
 
 
+def test_processes_that_cannot_start_end_the_run_with_one_sentence(pictures, model, tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text("import os\nos._exit(1)\n")
+    files, _ = batch.find_pictures([str(pictures)])
+    with batch.reader(len(files), str(model)) as read:
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(paths.ROOT), str(tmp_path)]))
+        with pytest.raises(UserError, match="die at once"):
+            list(read(files))
+    assert not workers()
+
+
 def test_a_file_that_kills_its_process_is_an_error_and_the_others_are_read(pictures, model, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
         "import os, sys\n"
