@@ -14,7 +14,7 @@ run: .venv/ready            ## execute the notebooks into outputs/latest/; make 
 	$(PY) -m helpers.series $(ARGS) $(foreach name,$(GIVEN),-p '$(name)' '$(subst ','\'',$($(name)))')
 
 test: lint                  ## lint, unit tests, notebook contract, the series with smoke parameters, nbval
-	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 e2e: .venv/ready            ## try the pad of notebook 06, the demo, the site and the slides in a real browser; needs Chromium
 	$(PY) -m pytest tests/e2e

@@ -25,6 +25,7 @@ SANITIZER = paths.ROOT / "tests" / "nbval_sanitize.cfg"
 SMOKE = yaml.safe_load((paths.NOTEBOOKS / "params" / "smoke.yml").read_text(encoding="utf-8"))
 SERIES = runner_.notebooks()
 NAMES = list(SERIES)
+LONG = [name for name in NAMES if name[:2] in ("04", "08", "09", "10")]  # half of the time; see CONTRIBUTING.md
 
 slow = pytest.mark.series
 
@@ -95,8 +96,12 @@ def smoke(tmp_path_factory):
     return base / "smoke", said
 
 
-@pytest.fixture(scope="session")
-def rerun(smoke, tmp_path_factory):
+@pytest.fixture(
+    scope="session",
+    params=[[name for name in NAMES if name not in LONG], pytest.param(LONG, marks=pytest.mark.thorough)],
+    ids=["short", "long"],
+)
+def rerun(request, smoke, tmp_path_factory):
     """nbval's rerun: the outputs folder of each notebook, and (exit code, what nbval said) of its two processes.
 
     What a notebook needs of an earlier one is the first run's: so neither process waits for the other.
@@ -104,10 +109,11 @@ def rerun(smoke, tmp_path_factory):
     folder, (code, _, err) = smoke
     assert code == 0, err
     base = tmp_path_factory.mktemp("rerun")
-    books = {name: with_kept_facts(SERIES[name].path, folder / "executed" / f"{name}.ipynb", base) for name in NAMES}
-    groups = [NAMES[::2], NAMES[1::2]]
+    again = request.param
+    books = {name: with_kept_facts(SERIES[name].path, folder / "executed" / f"{name}.ipynb", base) for name in again}
+    groups = [again[::2], again[1::2]]
     outputs = {name: base / f"outputs {number}" for number, names in enumerate(groups) for name in names}
-    for name in NAMES:
+    for name in again:
         for need in {need for need in SERIES[name].needs if (folder / need).is_file()}:
             (target := outputs[name] / "smoke" / need).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / need, target)
@@ -199,19 +205,19 @@ def test_rerun_prints_the_same_bit_for_bit(smoke, rerun):
         assert code == 0, said
         assert list(counts := outcome(said)) == ["passed"], said
         passed += counts["passed"]
-    assert passed == sum(len(code_cells(folder / f"executed/{name}.ipynb")) for name in NAMES)
+    assert passed == sum(len(code_cells(folder / f"executed/{name}.ipynb")) for name in rerun[0])
 
 
 @slow
-@pytest.mark.parametrize("name", NAMES)
-def test_rerun_reaches_the_same_metrics(smoke, rerun, name):
-    first, again = (
-        json.loads((folder / "metrics" / f"{name}.json").read_text(encoding="utf-8"))
-        for folder in (smoke[0], rerun[0][name] / "smoke")
-    )
-    assert {k: v for k, v in first.items() if not k.endswith("_seconds")} == {
-        k: v for k, v in again.items() if not k.endswith("_seconds")
-    }
+def test_rerun_reaches_the_same_metrics(smoke, rerun):
+    for name, outputs in rerun[0].items():
+        first, again = (
+            json.loads((folder / "metrics" / f"{name}.json").read_text(encoding="utf-8"))
+            for folder in (smoke[0], outputs / "smoke")
+        )
+        assert {k: v for k, v in first.items() if not k.endswith("_seconds")} == {
+            k: v for k, v in again.items() if not k.endswith("_seconds")
+        }, name
 
 
 @slow
