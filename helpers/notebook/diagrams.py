@@ -62,13 +62,17 @@ def signed(rows: Mapping[str, Sequence[np.ndarray]], title: str) -> Figure:
 
 
 def network(names: Sequence[str], shapes: Sequence[tuple[int, ...]], title: str) -> Figure:
-    """Draws layers from left to right: height is a map's side, width the number of maps; vectors are bars."""
+    """Draws layers from left to right: height is a map's side, width the number of maps; vectors are bars.
+
+    Layers of one kind, which is the first word of their name, have one colour.
+    """
     fig, axis = plt.subplots(figsize=(9, 2.6), layout="constrained")
+    kinds = list(dict.fromkeys(name.split()[0] for name in names))
     for i, (name, shape) in enumerate(zip(names, shapes, strict=True)):
         side, depth = (shape[0], shape[2]) if len(shape) == 3 else (shape[0] ** 0.75, 1)
         width = 0.12 + depth / 110
         corner = i - width / 2, -side / 2
-        axis.add_patch(plt.Rectangle(corner, width, side, color=COLOURS[i % 2], alpha=0.75))
+        axis.add_patch(plt.Rectangle(corner, width, side, color=COLOURS[kinds.index(name.split()[0])], alpha=0.75))
         axis.text(i, -22, f"{name}\n{' × '.join(map(str, shape))}", ha="center", va="top")
     axis.set(xlim=(-0.6, len(names) - 0.4), ylim=(-36, 22), title=title)
     axis.axis("off")

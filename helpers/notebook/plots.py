@@ -310,8 +310,10 @@ def timeline(milestones: Mapping[int, str], results, title: str, ylabel: str) ->
         above.plot(year, 0, "o", color="black")
         above.text(year, height, f"{year}\n{text}", ha="center", va="bottom", fontsize=9, linespacing=1.1)
     above.axhline(0, color="black", linewidth=1)
-    above.set(ylim=(-0.2, 3.4), xlim=(min(milestones) - 5, results["year"].max() + 4), yticks=[], title=title)
-    above.spines.left.set_visible(False)
+    # Without ticks: below, the years have another scale.
+    years = min(milestones) - 5, results["year"].max() + 4
+    above.set(xlim=years, ylim=(-0.2, 3.4), xticks=[], yticks=[], title=title)
+    above.spines[["left", "bottom"]].set_visible(False)
     above.grid(False)
     for colour, (features, group) in zip(COLOURS, results.groupby("features", sort=False), strict=False):
         below.plot(group["year"], group["error"], "o", color=colour, label=features)
