@@ -19,8 +19,8 @@ from benchmarks import mnist_c
 from helpers import data, paths
 from helpers.console import command
 from helpers.data import to_input
-from helpers.evaluation.metrics import spread
 from helpers.evaluation.robustness import IDENTITY
+from helpers.evaluation.seeds import spread
 from helpers.files import read_json, write_json
 from helpers.models import augment
 from helpers.models.networks import baseline_cnn, report_cnn

@@ -23,7 +23,7 @@ from helpers import data, paths
 from helpers.console import command
 from helpers.data import to_input
 from helpers.evaluation import confidence, robustness
-from helpers.evaluation.metrics import spread
+from helpers.evaluation.seeds import spread
 from helpers.files import write_json
 from helpers.models.networks import adapt_normalisation, open_network
 from helpers.notebook.run import environment

@@ -17,7 +17,7 @@ from helpers import paths
 from helpers.console import checking, command
 from helpers.errors import UserError
 from helpers.evaluation.corruptions import CORRUPTIONS
-from helpers.evaluation.metrics import spread
+from helpers.evaluation.seeds import spread
 from helpers.files import read_json, write_text
 from helpers.notebook import parameters
 from helpers.series import model_card, runs

@@ -16,7 +16,7 @@ import nbformat
 from helpers import paths
 from helpers.console import command
 from helpers.errors import UserError
-from helpers.evaluation.metrics import spread
+from helpers.evaluation.seeds import spread
 from helpers.files import atomic, read_json
 from helpers.notebook.run import UNTRUE
 from helpers.series import runner

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from helpers import paths, pool
 from helpers.console import add_scheduler_option
 from helpers.errors import UserError
-from helpers.evaluation.metrics import spread
+from helpers.evaluation.seeds import spread
 from helpers.files import atomic, read_json, write_json
 
 if TYPE_CHECKING:

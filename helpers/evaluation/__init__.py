@@ -5,9 +5,9 @@ import lazy_loader
 # What the room offers, by file; each is imported when it is first used.
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    ["metrics", "confidence", "corruptions", "robustness"],
+    ["seeds", "confidence", "corruptions", "robustness"],
     {
-        "metrics": ["spread"],
+        "seeds": ["spread"],
         "confidence": ["accuracy_at_coverage", "images_to_human", "risk_coverage"],
     },
 )

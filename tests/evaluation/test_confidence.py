@@ -1,15 +1,9 @@
-"""helpers.evaluation.metrics and .confidence: known values."""
+"""helpers.evaluation.confidence: known values."""
 
 import numpy as np
 import pytest
 
 from helpers.evaluation import confidence
-from helpers.evaluation.metrics import spread
-
-
-def test_spread_is_in_percent():
-    assert spread(0.9956, 0.0012) == "99.56 ± 0.12"
-    assert spread(0.5) == "50.00" and spread(None, None) == "–"
 
 
 def test_risk_coverage_by_hand():
