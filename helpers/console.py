@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from helpers.errors import UserError
@@ -55,12 +55,11 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
             sentence, code = "", FAILED
         except OSError as error:  # a full disk behind stdout, for one
             sentence, code = f"Error: {_refusal(error)}", FAILED
-        try:
-            sys.stdout.flush()
-        except OSError:  # Python would try again at its exit, and complain
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        with suppress(OSError):
-            print(sentence, end="\n" if sentence else "", file=sys.stderr, flush=True)
+        for number, stream, text in ((1, sys.stdout, ""), (2, sys.stderr, sentence and f"{sentence}\n")):
+            try:
+                print(text, end="", file=stream, flush=True)
+            except OSError:  # Python would try again at its exit, and change the exit code
+                os.dup2(os.open(os.devnull, os.O_WRONLY), number)
         return code
 
     return wrapped

@@ -36,7 +36,9 @@ def command(*arguments):
 
 
 def environment(**more):
-    return os.environ | {"PYTHONPATH": str(paths.ROOT)} | more
+    """This one's, but streams are buffered, as most people's are: it decides what is left to write at the exit."""
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return own | {"PYTHONPATH": str(paths.ROOT)} | more
 
 
 def run(*arguments, **more):
