@@ -310,7 +310,7 @@ def canny_edges(x: Images, _: None, rng: Rng) -> Images:
 
 GEOMETRIC = ("shear", "scale", "rotate", "translate")  # also part of the usual augmentation
 
-# In the benchmark's order; its sixteenth, identity, changes nothing. Others go at the end: the place seeds the chance.
+# In the benchmark's order; its sixteenth, identity, changes nothing. Only append: a position seeds random numbers.
 CORRUPTIONS = {
     "shot_noise": Corruption(shot_noise, (60, 25, 12, 5, 3), 5),
     "impulse_noise": Corruption(impulse_noise, (0.03, 0.06, 0.09, 0.17, 0.27), 4),

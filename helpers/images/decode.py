@@ -19,7 +19,7 @@ from helpers.errors import UserError
 MAX_PIXELS = 120_000_000  # the largest phone cameras make 50 to 108 million
 MAX_BYTES = 200_000_000
 DETAIL = 1000  # longest side in pixels that suffices to locate and read one digit
-# HEIF last: Pillow gives up at a name that it does not know, as this one before a HEIC picture comes.
+# HEIF last: Pillow stops at a format that is not registered, and this one is only when a HEIC picture comes.
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "AVIF", "HEIF")
 HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # brands of what iPhones write
 PDF_SIDE = 2000  # longest side in pixels that a page of a PDF is drawn at

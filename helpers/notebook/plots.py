@@ -303,16 +303,18 @@ def timeline(milestones: Mapping[int, str], results, title: str, ylabel: str) ->
         results: a data frame with the columns year, error (drawn on a logarithmic scale), method and features (one
             colour each); the column side tells on which side of its dot the method stands, left or right.
     """
-    fig, (above, below) = plt.subplots(2, 1, figsize=(9.5, 6.4), layout="constrained", height_ratios=(1, 2.3))
+    fig, (above, below) = plt.subplots(
+        2, 1, sharex=True, figsize=(9.5, 6.4), layout="constrained", height_ratios=(1, 2.3)
+    )
     for i, (year, text) in enumerate(milestones.items()):
         height = (1, 2.2)[i % 2]
         above.plot([year, year], [0, height], color="0.6", linewidth=1, zorder=1)
         above.plot(year, 0, "o", color="black")
         above.text(year, height, f"{year}\n{text}", ha="center", va="bottom", fontsize=9, linespacing=1.1)
     above.axhline(0, color="black", linewidth=1)
-    # Without ticks: below, the years have another scale.
-    years = min(milestones) - 5, results["year"].max() + 4
-    above.set(xlim=years, ylim=(-0.2, 3.4), xticks=[], yticks=[], title=title)
+    years = min(milestones) - 5, results["year"].max() + 12  # for the texts
+    above.set(xlim=years, ylim=(-0.2, 3.4), yticks=[], title=title)
+    above.tick_params(bottom=False)
     above.spines[["left", "bottom"]].set_visible(False)
     above.grid(False)
     for colour, (features, group) in zip(COLOURS, results.groupby("features", sort=False), strict=False):
@@ -325,5 +327,5 @@ def timeline(milestones: Mapping[int, str], results, title: str, ylabel: str) ->
         )  # fmt: skip
     below.set(yscale="log", xlabel="Year", ylabel=ylabel)
     below.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
-    below.legend(title="Features")
+    below.legend(title="Features", loc="upper left")
     return fig
