@@ -6,31 +6,27 @@ What is right is told by helpers/notebook/checks/notebook_NN.py, out of the read
 import importlib
 import inspect
 import numbers
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 from helpers.errors import UserError
 
+Test = Callable[..., Iterator[tuple[bool | str, bool]]]  # see `exercise`
 
-@dataclass(frozen=True)
-class Exercise:
-    """What is right, and what helps. The test's first argument is the answer, others are variables of the notebook."""
-
-    test: Callable[..., bool | str]
-    hint: str
-
-
-EXERCISES: dict[str, Exercise] = {}
+EXERCISES: dict[str, tuple[Test, str]] = {}  # number → what is right, and what helps
 solved: set[str] = set()
 variables: dict[str, object] = {}  # of the notebook; filled by `setup`
 
 
-def exercise(number: str, hint: str) -> Callable:
-    """Decorates the test of an exercise: it returns True, or False or a sentence on what is wrong with the answer."""
+def exercise(number: str, hint: str) -> Callable[[Test], Test]:
+    """Decorates the test of an exercise, a generator of verdicts, each with whether it holds: the first that does counts.
 
-    def add(test: Callable[..., bool | str]) -> Callable[..., bool | str]:
+    A verdict is True, False, or a sentence on what is wrong; if none holds, the answer is wrong, too. What comes after
+    the first that holds is not computed. The first argument is the answer, others are variables of the notebook.
+    """
+
+    def add(test: Test) -> Test:
         """Registers the test under the number."""
-        EXERCISES[number] = Exercise(test, hint)
+        EXERCISES[number] = test, hint
         return test
 
     return add
@@ -43,7 +39,7 @@ def choice(number: str, right: str, hint: str) -> None:
     def letters(answer):
         """Whether exactly the right letters are named, in any order and case."""
         given = "".join(answer) if isinstance(answer, list | tuple | set) else answer
-        return isinstance(given, str) and set(given.lower()) - set(" ,;") == set(right)
+        yield True, isinstance(given, str) and set(given.lower()) - set(" ,;") == set(right)
 
 
 def is_number(answer: object) -> bool:
@@ -61,7 +57,7 @@ def check(number: str, answer: object) -> None:
     Raises:
         UserError: there is no such exercise.
     """
-    test = _find(number).test
+    test, _ = _find(number)
     if answer is ...:
         print(f"Exercise {number}: not answered yet")
         return
@@ -70,25 +66,26 @@ def check(number: str, answer: object) -> None:
         print(f"Exercise {number}: first run the cells above it; {', '.join(missing)} is not there yet.")
         return
     try:
-        verdict = test(answer, *(variables[name] for name in wanted))
-        right, reason = (False, f" {verdict}") if isinstance(verdict, str) else (bool(verdict), "")
+        verdicts = test(answer, *(variables[name] for name in wanted))
+        verdict = next((verdict for verdict, holds in verdicts if holds), False)
     except Exception as error:  # an answer of the wrong type is a wrong answer, not a crash of the notebook
-        right, reason = False, f" {type(error).__name__}: {error}."
-    if right:
+        verdict = f"{type(error).__name__}: {error}."
+    if verdict is True:
         solved.add(number)
         mine = [other for other in EXERCISES if other[:2] == number[:2]]
         print(f"Exercise {number}: correct. {len(solved.intersection(mine))} of {len(mine)} solved.")
     else:
+        reason = f" {verdict}" if verdict else ""
         print(f'Exercise {number}: not yet.{reason} A hint: exercises.hint("{number}")')
 
 
 def hint(number: str) -> None:
     """Prints the hint of an exercise; raises UserError if there is no such exercise."""
-    print(_find(number).hint)
+    print(_find(number)[1])
 
 
-def _find(number: str) -> Exercise:
-    """The exercise, from the module of its notebook."""
+def _find(number: str) -> tuple[Test, str]:
+    """Test and hint of an exercise, from the module of its notebook."""
     try:
         importlib.import_module(f"helpers.notebook.checks.notebook_{str(number)[:2]}")
     except ModuleNotFoundError as error:

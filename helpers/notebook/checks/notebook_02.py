@@ -24,7 +24,8 @@ def box_and_move(answer):
         (20, 20, 5, 9): "The proportions are kept.",
         (28, 14, 5, 9): "The box has 20 pixels, not 28.",
     }
-    return wrong.get(found, found == (20, 10, 5, 9))
+    yield wrong.get(found), found in wrong
+    yield True, found == (20, 10, 5, 9)
 
 
 @exercise(
@@ -40,11 +41,10 @@ def either_polarity(answer):
     for paper, ink in ((235, 40), (50, 230), (205, 165), (60, 100), (115, 60), (150, 240)):
         mask = np.asarray(answer(np.where(drawn, ink, paper).astype(np.uint8)))
         kind = f"{'dark' if ink < paper else 'bright'} ink (ink {ink}, paper {paper})"
-        if mask.shape != drawn.shape or not set(np.unique(mask).tolist()) <= {0, 255}:
-            return "A mask has the picture's shape and holds 0 and 255 only."
-        if not np.array_equal(mask > 0, drawn):
-            return f"With {kind} the mask does not show the ink in white."
-    return True
+        is_mask = mask.shape == drawn.shape and set(np.unique(mask).tolist()) <= {0, 255}
+        yield "A mask has the picture's shape and holds 0 and 255 only.", not is_mask
+        yield f"With {kind} the mask does not show the ink in white.", not np.array_equal(mask > 0, drawn)
+    yield True, True
 
 
 @exercise(
@@ -60,7 +60,8 @@ def sobel_by_hand(answer):
         (-320, -640): "These are swapped: across comes first.",
         (-480, -160): "The middle row (across) and the middle column (down) count twice.",
     }
-    return wrong.get(found, found == (-640, -320))
+    yield wrong.get(found), found in wrong
+    yield True, found == (-640, -320)
 
 
 choice(
@@ -78,23 +79,21 @@ choice(
 )
 def no_shadows(answer, grey_photos, conditions, finish, otsu, reader, y_new, hits):
     """The photographs divided by their paper."""
-    if len(answer) != len(grey_photos):
-        return f"It has {len(answer)} pictures, not {len(grey_photos)}."
+    yield f"It has {len(answer)} pictures, not {len(grey_photos)}.", len(answer) != len(grey_photos)
     pictures = [np.asarray(picture) for picture in answer]
-    if any(p.shape != g.shape or p.dtype != np.uint8 for p, g in zip(pictures, grey_photos, strict=True)):
-        return "Each picture is uint8 and has the shape of its grey photograph."
+    alike = all(p.shape == g.shape and p.dtype == np.uint8 for p, g in zip(pictures, grey_photos, strict=True))
+    yield "Each picture is uint8 and has the shape of its grey photograph.", not alike
     shadows = np.flatnonzero(np.asarray(conditions) == "shadow")
-    if np.median([len(np.unique(pictures[i])) for i in shadows]) < DISTINCT:
-        return "These are masks; grey pictures are asked for."
-    if np.median([_unevenness(pictures[i]) for i in shadows]) > EVEN:
-        return "The paper is still darker in the shadow than beside it."
+    levels = np.median([len(np.unique(pictures[i])) for i in shadows])
+    yield "These are masks; grey pictures are asked for.", levels < DISTINCT
+    unevenness = np.median([_unevenness(pictures[i]) for i in shadows])
+    yield "The paper is still darker in the shadow than beside it.", unevenness > EVEN
     masks = [finish(otsu(picture)) for picture in pictures]
     right = reader.predict(np.reshape(masks, (len(masks), -1))) == y_new
-    if right[shadows].mean() < 0.5:
-        return f"Otsu's method reads only {right[shadows].mean():.0%} of the photographs with a shadow."
-    if right.mean() <= hits["Otsu"].mean():
-        return f"{right.mean():.1%} are read now, no more than before: other photographs have suffered."
-    return True
+    in_shadow = right[shadows].mean()
+    yield f"Otsu's method reads only {in_shadow:.0%} of the photographs with a shadow.", in_shadow < 0.5
+    yield True, right.mean() > hits["Otsu"].mean()
+    yield f"{right.mean():.1%} are read now, no more than before: other photographs have suffered.", True
 
 
 def _unevenness(picture):

@@ -14,17 +14,11 @@ from helpers.notebook.exercises import choice, exercise, is_number
 )
 def images_for_a_narrow_interval(answer, wilson):
     """The smallest multiple of 1,000 whose interval at 99.5 % is at most 0.001 wide."""
-
-    def width(n):
-        """The width of the interval at 99.5 % of n."""
-        low, high = wilson(0.995 * n, n)
-        return high - low
-
-    if not is_number(answer) or answer < 2000 or answer % 1000:
-        return "A multiple of 1,000 images is wanted."
-    if width(answer) > 0.001:
-        return "With so few images the interval is still wider than 0.001."
-    return True if width(answer - 1000) > 0.001 else "Fewer images suffice."
+    yield "A multiple of 1,000 images is wanted.", not is_number(answer) or answer < 2000 or answer % 1000
+    yield "With so few images the interval is still wider than 0.001.", np.ptp(wilson(0.995 * answer, answer)) > 0.001
+    fewer = answer - 1000
+    yield True, np.ptp(wilson(0.995 * fewer, fewer)) > 0.001
+    yield "Fewer images suffice.", True
 
 
 choice(
@@ -44,17 +38,15 @@ def scores_by_hand(answer, matrix, class_precision, class_recall):
     """Precision, recall and F1 of every class."""
     hits, images, answers = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
     recall, precision = hits / np.maximum(images, 1), hits / np.maximum(answers, 1)
-    if not all(np.shape(part) == hits.shape for part in (class_precision, class_recall, answer)):
-        return f"Three arrays of {len(hits)} numbers are wanted, one per class."
-    if np.allclose(class_precision, recall) and not np.allclose(recall, precision):
-        return "Precision and recall are swapped: which sum counts the images of a class?"
-    if not np.allclose(class_recall, recall) or not np.allclose(class_precision, precision):
-        return "Precision or recall is wrong."
-    if np.allclose(answer, 2 * hits / np.maximum(images + answers, 1), rtol=0, atol=1e-12):
-        return True
-    if np.allclose(answer, (recall + precision) / 2, rtol=0, atol=1e-12):
-        return "That is the arithmetic mean of both; F1 is the harmonic one."
-    return False
+    per_class = all(np.shape(part) == hits.shape for part in (class_precision, class_recall, answer))
+    yield f"Three arrays of {len(hits)} numbers are wanted, one per class.", not per_class
+    swapped = np.allclose(class_precision, recall) and not np.allclose(recall, precision)
+    yield "Precision and recall are swapped: which sum counts the images of a class?", swapped
+    both_right = np.allclose(class_recall, recall) and np.allclose(class_precision, precision)
+    yield "Precision or recall is wrong.", not both_right
+    yield True, np.allclose(answer, 2 * hits / np.maximum(images + answers, 1), rtol=0, atol=1e-12)
+    is_mean = np.allclose(answer, (recall + precision) / 2, rtol=0, atol=1e-12)
+    yield "That is the arithmetic mean of both; F1 is the harmonic one.", is_mean
 
 
 @exercise(
@@ -65,27 +57,19 @@ def scores_by_hand(answer, matrix, class_precision, class_recall):
 def precision_at_high_recall(answer, val_score, y_val, scores, is_8):
     """Precision and recall on the test images at the highest threshold with a recall of 0.98 on validation images."""
 
-    def at_threshold(score, truth):
-        """The highest threshold with the recall that is asked for."""
+    def measured(score, truth):
+        """Precision and recall on the test images at the threshold that is highest for these scores and truth."""
         positives = np.sort(score[truth])[::-1]
-        places = np.arange(1, len(positives) + 1) / len(positives)
-        return positives[np.flatnonzero(places >= 0.98)[0]]
-
-    def measured(threshold):
-        """Precision and recall on the test images at a threshold."""
-        yes = scores["logistic regression"] >= threshold
+        recalls = np.arange(1, len(positives) + 1) / len(positives)
+        yes = scores["logistic regression"] >= positives[np.flatnonzero(recalls >= 0.98)[0]]
         return np.sum(yes & is_8) / max(np.sum(yes), 1), np.sum(yes & is_8) / max(np.sum(is_8), 1)
 
-    if np.shape(answer) != (2,):
-        return "A pair is wanted: precision and recall."
-    right = measured(at_threshold(val_score, y_val == 8))
-    if np.allclose(answer, right, rtol=0, atol=1e-6):
-        return True
-    if np.allclose(answer, right[::-1], rtol=0, atol=1e-6):
-        return "Precision comes first."
-    if np.allclose(answer, measured(at_threshold(scores["logistic regression"], is_8)), rtol=0, atol=1e-6):
-        return "That threshold was chosen on the test images."
-    return False
+    yield "A pair is wanted: precision and recall.", np.shape(answer) != (2,)
+    right = measured(val_score, y_val == 8)
+    yield True, np.allclose(answer, right, rtol=0, atol=1e-6)
+    yield "Precision comes first.", np.allclose(answer, right[::-1], rtol=0, atol=1e-6)
+    on_test = measured(scores["logistic regression"], is_8)
+    yield "That threshold was chosen on the test images.", np.allclose(answer, on_test, rtol=0, atol=1e-6)
 
 
 choice(
@@ -103,17 +87,17 @@ choice(
 )
 def shifted_copies(answer, x_small, y_small, more_x, more_y, more_svm, x_val, y_val):
     """The SVM's accuracy on 2,000 validation images after it has learned from five copies of each image."""
-    if np.shape(more_x) != (5 * len(x_small), *x_small.shape[1:]) or np.shape(more_y) != (5 * len(x_small),):
-        return "more_x and more_y hold five copies of each image: as it is, and moved up, down, left and right."
+    five_of_each = (5 * len(x_small), *x_small.shape[1:]), (5 * len(x_small),)
+    reason = "more_x and more_y hold five copies of each image: as it is, and moved up, down, left and right."
+    yield reason, (np.shape(more_x), np.shape(more_y)) != five_of_each
 
     def counted(images, labels):
         """How often each pair of image and label occurs, without the rim: what comes in there may be blank or wrapped round."""
         return Counter((image[1:-1, 1:-1].tobytes(), int(label)) for image, label in zip(images, labels, strict=True))
 
     moves = [np.roll(x_small, step, axis) for axis in (1, 2) for step in (-1, 1)]
-    if counted(more_x, more_y) != counted(np.concatenate([x_small, *moves]), np.tile(y_small, 5)):
-        return "The copies, or the labels beside them, are not the right ones."
-    if not is_number(answer):
-        return "The accuracy is a number."
+    right = counted(np.concatenate([x_small, *moves]), np.tile(y_small, 5))
+    yield "The copies, or the labels beside them, are not the right ones.", counted(more_x, more_y) != right
+    yield "The accuracy is a number.", not is_number(answer)
     rows = x_val[:2000].reshape(len(x_val[:2000]), -1) / 255
-    return abs(answer - np.mean(more_svm.predict(rows) == y_val[:2000])) < 1e-9
+    yield True, abs(answer - np.mean(more_svm.predict(rows) == y_val[:2000])) < 1e-9

@@ -15,19 +15,15 @@ def chalk(answer, tuned, prepare, photos, first):
     """The ten probabilities of one picture."""
     image = prepare(photos[first["chalkboard"]])[None, ..., None]
     answer = np.asarray(answer, float)
-    if answer.shape != (10,):
-        return f"Its shape is {answer.shape}; predict answers for a batch, and you want one row of it."
-    right = tuned.predict(image / 255, verbose=0)[0]
-    if np.allclose(answer, right, atol=1e-4):
-        return True
-    wrong = {
+    reason = f"Its shape is {answer.shape}; predict answers for a batch, and you want one row of it."
+    yield reason, answer.shape != (10,)
+    made_from = {
+        True: image / 255,
         "Pixels go from 0 to 1 in training: divide by 255.": image.astype("float32"),
         "That is the negative: prepare has settled the polarity already.": 1 - image / 255,
     }
-    for reason, x in wrong.items():
-        if np.allclose(answer, tuned.predict(x, verbose=0)[0], atol=1e-4):
-            return reason
-    return False
+    for verdict, x in made_from.items():
+        yield verdict, np.allclose(answer, tuned.predict(x, verbose=0)[0], atol=1e-4)
 
 
 @exercise("06.2", hint="prepare(255 - photo) for each photo, one predict, argmax(axis=1); then compare with predicted.")
@@ -35,14 +31,11 @@ def same(answer, tuned, prepare, photos, predicted, y_true):
     """How many negatives get the answer of their photograph."""
     inverted = np.array([prepare(255 - photo) for photo in photos])
     again = tuned.predict(inverted[..., None] / 255, verbose=0).argmax(axis=1)
-    right = np.sum(again == predicted)
-    if is_number(answer) and answer == right:
-        return True
-    if is_number(answer) and answer == np.sum(again == y_true):
-        return "You counted right answers; count the answers that stay the same, wrong ones included."
-    if is_number(answer) and 0 < answer < 1:
-        return "Count the pictures; this looks like a share."
-    return False
+    yield False, not is_number(answer)
+    yield True, answer == np.sum(again == predicted)
+    reason = "You counted right answers; count the answers that stay the same, wrong ones included."
+    yield reason, answer == np.sum(again == y_true)
+    yield "Count the pictures; this looks like a share.", 0 < answer < 1
 
 
 choice("06.3", right="bcd", hint="Look at what the network got: could anybody, or any network, read the digit in it?")
@@ -56,16 +49,13 @@ def comparison(answer, hits):
     mine, theirs = hits["simulated", "plain", "tuned"], hits["simulated", "plain", "shipped"]
     counts = int(np.sum(mine & ~theirs)), int(np.sum(theirs & ~mine))
     only_tuned, only_shipped, p_value = answer
-    if not all(map(is_number, answer)):
-        return "Three numbers are wanted: two counts and a p-value."
-    if (only_tuned, only_shipped) == (mine.sum(), theirs.sum()):
-        return "Those are all that each reads correctly; leave out the pictures that both do."
-    if (only_tuned, only_shipped) == counts[::-1] and counts[0] != counts[1]:
-        return "The two counts are in the wrong order."
-    if (only_tuned, only_shipped) != counts:
-        return False
-    right = binomtest(counts[0], sum(counts)).pvalue if sum(counts) else 1.0
-    return abs(p_value - right) < 1e-6 or "The counts are right; the p-value is not that of the two-sided test."
+    yield "Three numbers are wanted: two counts and a p-value.", not all(map(is_number, answer))
+    given, whole = (only_tuned, only_shipped), (mine.sum(), theirs.sum())
+    yield "Those are all that each reads correctly; leave out the pictures that both do.", given == whole
+    yield "The two counts are in the wrong order.", given == counts[::-1] != counts
+    yield False, given != counts
+    yield True, abs(p_value - (binomtest(counts[0], sum(counts)).pvalue if sum(counts) else 1.0)) < 1e-6
+    yield "The counts are right; the p-value is not that of the two-sided test.", True
 
 
 @exercise(
@@ -75,8 +65,7 @@ def comparison(answer, hits):
 )
 def parts_accuracy(answer, tuned, find_ink, mnist_form, new_photos, digits, drawn, hits):
     """The accuracy on simulated photographs when every component of a tenth of the largest is kept."""
-    if not is_number(answer):
-        return "An accuracy is one number, from 0 to 1."
+    yield "An accuracy is one number, from 0 to 1.", not is_number(answer)
     images = []
     for mask in map(find_ink, new_photos):
         _, parts, stats, _ = cv2.connectedComponentsWithStats(mask)
@@ -85,11 +74,10 @@ def parts_accuracy(answer, tuned, find_ink, mnist_form, new_photos, digits, draw
         x, y, width, height = cv2.boundingRect(ink)
         images.append(mnist_form(ink[y : y + height, x : x + width]))
     answers = tuned.predict(np.array(images)[..., None] / 255, verbose=0).argmax(axis=1)
-    if abs(answer - np.mean(answers == digits.y_test[drawn])) < 1e-6:
-        return True
-    if abs(answer - hits["simulated", "plain", "tuned"].mean()) < 1e-6:
-        return "That is the accuracy with the largest part alone."
-    return "An accuracy goes from 0 to 1." if answer > 1 else False
+    yield True, abs(answer - np.mean(answers == digits.y_test[drawn])) < 1e-6
+    largest_alone = hits["simulated", "plain", "tuned"].mean()
+    yield "That is the accuracy with the largest part alone.", abs(answer - largest_alone) < 1e-6
+    yield "An accuracy goes from 0 to 1.", answer > 1
 
 
 choice(

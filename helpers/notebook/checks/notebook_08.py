@@ -13,14 +13,11 @@ from helpers.notebook.exercises import choice, exercise, is_number
 def plain_wins(answer, table):
     """The corruptions on which the report's network leads by more than 10 points."""
     lead = (table["report"] - table["baseline"]).drop("clean")
-    if isinstance(answer, str):
-        return "A list of names is wanted."
+    yield "A list of names is wanted.", isinstance(answer, str)
     given = {str(name).removesuffix(" *").replace(" ", "_") for name in answer}  # as in the table, or as in the figure
-    if given == set(lead.index[lead < -0.1]) and given != set(lead.index[lead > 0.1]):
-        return "These are the ones where the baseline leads."
-    if given == set(lead.index[lead > 0]) and given != set(lead.index[lead > 0.1]):
-        return "On some of these it leads by less than 10 points."
-    return given == set(lead.index[lead > 0.1])
+    yield True, given == set(lead.index[lead > 0.1])
+    yield "These are the ones where the baseline leads.", given == set(lead.index[lead < -0.1])
+    yield "On some of these it leads by less than 10 points.", given == set(lead.index[lead > 0])
 
 
 @exercise(
@@ -33,11 +30,10 @@ def answer_of_paper(answer, kernel):
     sums = kernel.sum(axis=(0, 1, 2))
     if np.shape(answer) == (kernel.shape[2], kernel.shape[3]):
         answer = np.sum(answer, axis=0)
-    if np.shape(answer) != sums.shape:
-        return f"One number for each of the {len(sums)} maps is wanted; the shape is {np.shape(answer)}."
-    if np.allclose(answer, sums, atol=1e-6):
-        return "That is the answer to paper of brightness 1."
-    return bool(np.allclose(answer, 0.5 * sums, atol=1e-4))
+    shape = np.shape(answer)
+    yield f"One number for each of the {len(sums)} maps is wanted; the shape is {shape}.", shape != sums.shape
+    yield "That is the answer to paper of brightness 1.", np.allclose(answer, sums, atol=1e-6)
+    yield True, np.allclose(answer, 0.5 * sums, atol=1e-4)
 
 
 @exercise(
@@ -47,21 +43,17 @@ def answer_of_paper(answer, kernel):
 )
 def one_class(answer, adaptable, accuracy, baseline, adapted, table, changed, few_y):
     """The accuracy under brightness with the statistics of the 1s alone."""
-    x = changed["brightness"]
+    yield "One accuracy is wanted, from 0 to 1.", not is_number(answer)
+    x, ones = changed["brightness"], few_y == 1
     copy = adaptable(baseline)
-    copy(x[few_y == 1], training=True)
-    right = accuracy(copy, x, few_y)
-    if not is_number(answer):
-        return "One accuracy is wanted, from 0 to 1."
-    if abs(answer - right) <= 0.002:
-        return True
-    if abs(answer - adapted.loc["brightness", "baseline"]) <= 0.002:
-        return "That is the accuracy after adapting to all classes."
-    if abs(answer - table.loc["brightness", "baseline"]) <= 0.002:
-        return "That is the accuracy as trained. Was the copy shown the 1s with training=True?"
-    if abs(answer - accuracy(copy, x[few_y == 1], few_y[few_y == 1])) <= 0.002:
-        return "That is the accuracy on the 1s alone; all pictures are wanted."
-    return False
+    copy(x[ones], training=True)
+    yield True, abs(answer - accuracy(copy, x, few_y)) <= 0.002
+    all_classes, as_trained = (scores.loc["brightness", "baseline"] for scores in (adapted, table))
+    yield "That is the accuracy after adapting to all classes.", abs(answer - all_classes) <= 0.002
+    reason = "That is the accuracy as trained. Was the copy shown the 1s with training=True?"
+    yield reason, abs(answer - as_trained) <= 0.002
+    of_ones = accuracy(copy, x[ones], few_y[ones])
+    yield "That is the accuracy on the 1s alone; all pictures are wanted.", abs(answer - of_ones) <= 0.002
 
 
 choice(
@@ -81,16 +73,15 @@ def accepted_in_the_fog(answer, p, few_y):
     """Share of the pictures with confidence above 0.99, and the share of wrong ones among them."""
     accepted, right = p.max(axis=1) > 0.99, p.argmax(axis=1) == few_y
     share, wrong = answer
-    if not (is_number(share) and is_number(wrong)):
-        return "Two numbers are wanted: (share accepted, share of these that is wrong)."
-    if max(share, wrong) > 1:
-        return "Shares lie between 0 and 1."
+    are_numbers = is_number(share) and is_number(wrong)
+    yield "Two numbers are wanted: (share accepted, share of these that is wrong).", not are_numbers
+    yield "Shares lie between 0 and 1.", max(share, wrong) > 1
     expected = np.mean(~right[accepted]) if accepted.any() else 0.0
-    if abs(share - accepted.mean()) <= 1e-3 and abs(wrong - np.mean(accepted & ~right)) <= 1e-3 < abs(wrong - expected):
-        return "The second number is a share of all pictures; it should be one of the accepted."
-    if abs(share - accepted.mean()) <= 1e-3 and abs(wrong - (1 - expected)) <= 1e-3 < abs(wrong - expected):
-        return "The second number is the share that is right."
-    return abs(share - accepted.mean()) <= 1e-3 and abs(wrong - expected) <= 1e-3
+    yield False, not abs(share - accepted.mean()) <= 1e-3
+    yield True, abs(wrong - expected) <= 1e-3
+    of_all = np.mean(accepted & ~right)
+    yield "The second number is a share of all pictures; it should be one of the accepted.", abs(wrong - of_all) <= 1e-3
+    yield "The second number is the share that is right.", abs(wrong - (1 - expected)) <= 1e-3
 
 
 @exercise(
@@ -102,17 +93,14 @@ def targeted(answer, victims, network, gradient, target):
     """Images within 0.1 of the victims, at least as many of them read as the target as after one step towards it."""
     x, _ = victims
     moved = np.asarray(answer)
-    if moved.shape != x.shape:
-        return f"Images of the shape {x.shape} are wanted; the shape is {moved.shape}."
-    if np.abs(moved - x).max() > 0.1 + 1e-4:
-        return "Some pixel has changed by more than 0.1."
-    if moved.min() < 0 or moved.max() > 1:
-        return "Some pixels lie outside 0 to 1."
+    yield f"Images of the shape {x.shape} are wanted; the shape is {moved.shape}.", moved.shape != x.shape
+    yield "Some pixel has changed by more than 0.1.", np.abs(moved - x).max() > 0.1 + 1e-4
+    yield "Some pixels lie outside 0 to 1.", moved.min() < 0 or moved.max() > 1
     one_step = np.clip(x - 0.1 * np.sign(gradient(network, x, target)), 0, 1)
     before, wanted, found = (
         np.mean(network.predict(images, verbose=0)["logits"].argmax(axis=1) == target)
         for images in (x, one_step, moved)
     )
-    if found < before:
-        return "Fewer images than before are read as a 3: the step goes the wrong way."
-    return found >= wanted or f"Read as a 3: {found:.0%}. One step of the right kind reaches {wanted:.0%}."
+    yield "Fewer images than before are read as a 3: the step goes the wrong way.", found < before
+    yield True, found >= wanted
+    yield f"Read as a 3: {found:.0%}. One step of the right kind reaches {wanted:.0%}.", True

@@ -17,18 +17,14 @@ MORE_RECALL = 2.0  # percentage points that a remedy gains at least
 def hardest(answer, answers, other_y):
     """The class of the other people's digits with the baseline's smallest recall."""
     said = answers["baseline"]["others"]
-    if not is_number(answer):
-        return "One class is wanted, a number from 0 to 9."
+    yield "One class is wanted, a number from 0 to 9.", not is_number(answer)
     classes = range(int(other_y.max()) + 1)
     recall = [np.mean(said[other_y == k] == k) for k in classes]
     precision = [np.mean(other_y[said == k] == k) if (said == k).any() else 1.0 for k in classes]
-    if answer not in classes:
-        return f"There is no class {answer}."
-    if recall[int(answer)] == min(recall):
-        return True
-    if precision[int(answer)] == min(precision):
-        return "That class has the smallest precision: of all that are read so, the smallest share is right."
-    return False
+    yield f"There is no class {answer}.", answer not in classes
+    yield True, recall[int(answer)] == min(recall)
+    reason = "That class has the smallest precision: of all that are read so, the smallest share is right."
+    yield reason, precision[int(answer)] == min(precision)
 
 
 choice(
@@ -46,15 +42,12 @@ choice(
 )
 def parameters(answer, transformer):
     """The parameters of one attention layer of the transformer."""
-    if not is_number(answer):
-        return "One number is wanted."
+    yield "One number is wanted.", not is_number(answer)
     right = transformer().get_layer("attention_0").count_params()
-    known = {
-        3 * right // 4: "That leaves out the dense layer that brings the heads together.",
-        right - 128: "Each of the dense layers has biases, too.",
-        2 * right: "That is the number of both blocks.",
-    }
-    return answer == right or known.get(answer, False)
+    yield True, answer == right
+    yield "That leaves out the dense layer that brings the heads together.", answer == 3 * right // 4
+    yield "Each of the dense layers has biases, too.", answer == right - 128
+    yield "That is the number of both blocks.", answer == 2 * right
 
 
 @exercise(
@@ -64,18 +57,16 @@ def parameters(answer, transformer):
 )
 def rare_class(answer, rare, judged, predicted, val_x, val_y):
     """A model with a better recall of the rare class than without a remedy, and no worse macro F1."""
-    if not hasattr(answer, "predict"):
-        return "A trained model is wanted."
+    yield "A trained model is wanted.", not hasattr(answer, "predict")
     said = predicted(answer, val_x)
-    if said.shape != val_y.shape:
-        return "The model does not answer with one class per image."
+    yield "The model does not answer with one class per image.", said.shape != val_y.shape
     plain = pd.DataFrame({key: row for key, row in judged.items() if key[0] == "as it is"}).T.mean()
     recall = 100 * recall_score(val_y, said, labels=[rare], average="macro", zero_division=0)
     f1 = 100 * f1_score(val_y, said, average="macro")
     wanted = plain[f"recall of the {rare}"] + MORE_RECALL
-    if recall < wanted:
-        return f"Its recall of the {rare} is {recall:.1f} %; at least {wanted:.1f} % is wanted."
-    return bool(f1 >= plain["macro F1"]) or f"Its macro F1 of {f1:.1f} % is below that of the row as it is."
+    yield f"Its recall of the {rare} is {recall:.1f} %; at least {wanted:.1f} % is wanted.", recall < wanted
+    yield True, f1 >= plain["macro F1"]
+    yield f"Its macro F1 of {f1:.1f} % is below that of the row as it is.", True
 
 
 @exercise(
@@ -86,20 +77,16 @@ def rare_class(answer, rare, judged, predicted, val_x, val_y):
 def share_for_a_person(answer, results, evaluation):
     """The share of fields that a person must see for 99.5 % right among the rest."""
     own = results["with checks"]
-    if not is_number(answer):
-        return "One share is wanted, from 0 to 1."
+    yield "One share is wanted, from 0 to 1.", not is_number(answer)
 
     def share(table, wanted):
         """Of all fields in a table of results, what a person must see."""
         return evaluation.images_to_human(evaluation.risk_coverage(table["sure"], table["right"]), wanted) / len(table)
 
     right = share(own, 0.995)
-    if abs(answer - right) <= 1e-4:
-        return True
-    if abs(answer - 100 * right) <= 1e-2 or abs(answer - len(own) * right) <= 1e-2:
-        return "A share is wanted, from 0 to 1."
-    if abs(answer - share(own, 0.999)) <= 1e-4:
-        return "That is the share for 99.9 %."
-    if abs(answer - share(results["digits alone"], 0.995)) <= 1e-4:
-        return "That is the share without checks."
-    return False
+    yield True, abs(answer - right) <= 1e-4
+    multiples = abs(answer - 100 * right), abs(answer - len(own) * right)
+    yield "A share is wanted, from 0 to 1.", min(multiples) <= 1e-2
+    yield "That is the share for 99.9 %.", abs(answer - share(own, 0.999)) <= 1e-4
+    without_checks = share(results["digits alone"], 0.995)
+    yield "That is the share without checks.", abs(answer - without_checks) <= 1e-4
