@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+from helpers.notebook.plots import labelled_rows
 from helpers.notebook.style import COLOURS
 
 
@@ -45,19 +46,11 @@ def convolution(picture: np.ndarray, kernel: np.ndarray, result: np.ndarray, at:
 def signed(rows: Mapping[str, Sequence[np.ndarray]], title: str) -> Figure:
     """Draws rows of weights (H, W): blue positive, red negative, each on a scale of its own. Keys label the rows."""
     columns = max(map(len, rows.values()))
-    fig, axes = plt.subplots(
-        len(rows), columns, figsize=(9, 0.4 + 1.02 * len(rows)), squeeze=False, layout="constrained"
-    )
-    for line, (label, images) in zip(axes, rows.items(), strict=True):
-        for axis in line:
-            axis.set(xticks=[], yticks=[])
-            axis.grid(False)
-            axis.spines[:].set_visible(False)
+    fig, axes = labelled_rows(rows, columns, (9, 0.4 + 1.02 * len(rows)), title)
+    for line, images in zip(axes, rows.values(), strict=True):
         for axis, image in zip(line, images, strict=False):
             strongest = np.abs(image).max()
             axis.imshow(image, cmap="RdBu", vmin=-strongest, vmax=strongest)
-        line[0].set_ylabel(label)
-    fig.suptitle(title)
     return fig
 
 

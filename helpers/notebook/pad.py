@@ -4,7 +4,6 @@ The pad's other half, in the browser, is pad.js with pad.css. Explained in noteb
 """
 
 import base64
-import binascii
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,7 +74,7 @@ class DrawingPad(anywidget.AnyWidget):
         else:
             try:
                 answer = self._read(base64.b64decode(self.drawing, validate=True))
-            except (binascii.Error, ValueError):
+            except ValueError:
                 answer = _failure("The drawing did not arrive whole: draw on, or clear the pad.")
         self.answer = {"number": self.number, "name": ""} | answer | {"picture": ""}  # that the browser has
 

@@ -39,31 +39,22 @@ RULES = {
     "SEED": Rule(int, 0, 2**31 - 1),
     "DATASET": Rule(str, pattern=r".+", wanted="mnist, fashion_mnist or the path of an .npz file"),
     "IMAGE": Rule(str, wanted="the path of a picture, or nothing"),
-    "TRAIN_SIZE": Rule(int, 100),
-    "PICTURES": Rule(int, 32),  # one of each kind
-    "VALIDATION": Rule(int, 100),
-    "EPOCHS": Rule(int, 1),
-    "BATCH_SIZE": Rule(int, 1),
+    "OTHER_DIGITS": Rule(str, wanted="the path of an .npz file, or nothing"),
     "LEARNING_RATE": Rule(float, 1e-7, 1.0),
     "ROTATION": Rule(float, 0.0, 180.0),
     "SHIFT": Rule(float, 0.0, 0.5),
     "ZOOM": Rule(float, 0.0, 0.9),
     "NOISE": Rule(float, 0.0, 1.0),
-    "EXPERIMENT_SIZE": Rule(int, 100),
-    "EXPERIMENT_EPOCHS": Rule(int, 1),
-    "EMBEDDING_SIZE": Rule(int, 100),
-    "CLASSICAL_TRAIN_SIZE": Rule(int, 100),
-    "CORRUPTED_SIZE": Rule(int, 100),
-    "ATTACKED_SIZE": Rule(int, 50),
-    "OTHER_DIGITS": Rule(str, wanted="the path of an .npz file, or nothing"),
-    "REPEATS": Rule(int, 2),
-    "FORMS": Rule(int, 20),
-    "TRIALS": Rule(int, 2),
-    "SEARCH_TRAIN_SIZE": Rule(int, 100),
-    "SEARCH_EPOCHS": Rule(int, 1),
-    "FINAL_EPOCHS": Rule(int, 1),
-    "TIMING_STEPS": Rule(int, 1),
 }
+LEAST = {  # whole numbers, by the smallest that is accepted
+    1: "EPOCHS BATCH_SIZE EXPERIMENT_EPOCHS SEARCH_EPOCHS FINAL_EPOCHS TIMING_STEPS",
+    2: "REPEATS TRIALS",
+    20: "FORMS",
+    32: "PICTURES",  # one of each kind
+    50: "ATTACKED_SIZE",
+    100: "TRAIN_SIZE VALIDATION EXPERIMENT_SIZE EMBEDDING_SIZE CLASSICAL_TRAIN_SIZE CORRUPTED_SIZE SEARCH_TRAIN_SIZE",
+}
+RULES |= {name: Rule(int, low) for low, names in LEAST.items() for name in names.split()}
 
 
 def check(values: dict[str, object], where: str, known: list[str] | None = None) -> dict[str, object]:

@@ -4,7 +4,7 @@ The functions return a Matplotlib figure, to be given to `show`.
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -112,6 +112,19 @@ def _white(image: np.ndarray) -> int:
     return 1 if np.issubdtype(image.dtype, np.floating) and image.max() <= 1 else 255
 
 
+def labelled_rows(labels: Collection[str], columns: int, size: tuple, title: str, fontsize: int | None = None) -> tuple:
+    """A figure of `size` inches and its axes (rows, columns) for pictures: bare, but for a label left of each row."""
+    fig, axes = plt.subplots(len(labels), columns, figsize=size, squeeze=False, layout="constrained")
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+        axis.grid(False)
+        axis.spines[:].set_visible(False)
+    for axis, label in zip(axes[:, 0], labels, strict=True):
+        axis.set_ylabel(label, fontsize=fontsize)
+    fig.suptitle(title)
+    return fig, axes
+
+
 def strips(rows: Mapping[str, Mapping[str, np.ndarray]], title: str = "", scale: float = 1.0) -> Figure:
     """Draws one row of pictures per entry. Explained in notebooks/06_custom_image_prediction.ipynb.
 
@@ -122,17 +135,12 @@ def strips(rows: Mapping[str, Mapping[str, np.ndarray]], title: str = "", scale:
     """
     names = list(next(iter(rows.values())))
     size = (len(names) * scale, len(rows) * scale + (0.6 if title else 0.25))
-    fig, axes = plt.subplots(len(rows), len(names), figsize=size, squeeze=False, layout="constrained")
-    for line, (label, steps) in zip(axes, rows.items(), strict=True):
+    fig, axes = labelled_rows(rows, len(names), size, title, fontsize=9)
+    for line, steps in zip(axes, rows.values(), strict=True):
         for axis, picture in zip(line, steps.values(), strict=True):
             axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
-            axis.grid(False)
-            axis.set(xticks=[], yticks=[])
-            axis.spines[:].set_visible(False)
-        line[0].set_ylabel(label, fontsize=9)
     for axis, name in zip(axes[0], names, strict=True):
         axis.set_title(name.replace(" ", "\n", 1), fontsize=9, fontweight="normal", pad=3)
-    fig.suptitle(title)
     return fig
 
 
@@ -141,7 +149,6 @@ def answers(
     probabilities: np.ndarray,
     labels: Sequence[int],
     names: Sequence[str],
-    columns: int = 6,
     title: str = "",
 ) -> Figure:
     """Draws each picture above the ten digits, each on a field as strong in colour as its probability.
@@ -154,8 +161,8 @@ def answers(
         probabilities: (N, classes), 0 to 1.
         labels: the true classes.
         names: a line of text above each picture.
-        columns: pictures per row.
     """
+    columns = 6
     rows = -(-len(pictures) // columns)
     fig = plt.figure(figsize=(1.36 * columns, 1.9 * rows + 0.3), layout="constrained")
     fig.get_layout_engine().set(hspace=0, h_pad=0.05)
@@ -270,18 +277,13 @@ def overlays(pictures: np.ndarray, rows: Mapping[str, np.ndarray], titles: Seque
     Explained in notebooks/08_robustness.ipynb.
     """
     size = (0.8 * len(pictures), 0.9 * len(rows) + 0.45)
-    fig, axes = plt.subplots(len(rows), len(pictures), figsize=size, squeeze=False, layout="constrained")
-    for line, (label, maps) in zip(axes, rows.items(), strict=True):
+    fig, axes = labelled_rows(rows, len(pictures), size, title)
+    for line, maps in zip(axes, rows.values(), strict=True):
         for axis, picture, heat in zip(line, pictures, maps, strict=True):
             axis.imshow(picture)
             axis.imshow(heat, cmap="Oranges", vmin=0, vmax=1, alpha=0.8 * heat)
-            axis.set(xticks=[], yticks=[])
-            axis.grid(False)
-            axis.spines[:].set_visible(False)
-        line[0].set_ylabel(label)
     for axis, text in zip(axes[0], titles, strict=True):
         axis.set_title(text, fontsize=9, fontweight="normal")
-    fig.suptitle(title)
     return fig
 
 

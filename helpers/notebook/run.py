@@ -12,6 +12,7 @@ import shlex
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -65,6 +66,9 @@ class Run:
         self.folder = paths.outputs() / name
         self._borrowed: list[str] = []  # what `need` took from outputs/reference/
         self._started = time.monotonic()
+        usual = rules.defaults(notebook)
+        # Parameters that are not those of the default run.
+        self.changed = {name: value for name, value in self.parameters.items() if value != usual.get(name, value)}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -99,12 +103,10 @@ class Run:
         Raises:
             UserError: it is missing there, too; the sentence names the notebook that makes it.
         """
-        defaults = rules.defaults(self.notebook)
-        changed = {name for name, value in self.parameters.items() if value != defaults.get(name, value)}
-        path = find(file, self.folder, "DATASET" not in changed)
+        path = find(file, self.folder, "DATASET" not in self.changed)
         if not path.exists():
             found = makers(file)
-            given = f" -p DATASET {shlex.quote(self.parameters['DATASET'])}" if "DATASET" in changed else ""
+            given = f" -p DATASET {shlex.quote(self.changed['DATASET'])}" if "DATASET" in self.changed else ""
             first = (
                 f": run that first (python -m helpers.series {found[0]}{given} --run {self.name})." if found else "."
             )
@@ -114,7 +116,7 @@ class Run:
         if not path.is_relative_to(self.folder) and file not in self._borrowed:
             self._borrowed.append(file)
             print(f"{file} of the default run is used, from outputs/reference/, as this run has none: you can go on.")
-            if other := [name for name in SPLIT if name in changed]:
+            if other := [name for name in SPLIT if name in self.changed]:
                 print(f"It had another {', '.join(other)}: validation images of this run may have trained it.")
         return path
 
@@ -193,12 +195,10 @@ class Run:
 
 def environment() -> dict:
     """What a run depends on besides its parameters: versions, machine, commit."""
-    versions = {}
+    versions = dict.fromkeys(PACKAGES)
     for package in PACKAGES:
-        try:
+        with suppress(metadata.PackageNotFoundError):  # e.g. opencv-python instead of the headless one
             versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:  # e.g. opencv-python instead of the headless one
-            versions[package] = None
     return {
         "python": platform.python_version(),
         "packages": versions,

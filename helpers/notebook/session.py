@@ -34,9 +34,9 @@ def setup(name: str, namespace: dict[str, object], keras: bool = True) -> Run:
     namespace.update(values)
     exercises.variables = namespace
     run = Run(name, values["RUN"], values)
-    defaults = parameters.defaults(name)
-    if changed := [f"{key} = {value!r}" for key, value in values.items() if value != defaults.get(key, value)]:
-        print(f"The text speaks of the default run; this one has {', '.join(changed)}.")
+    if run.changed:
+        changed = ", ".join(f"{key} = {value!r}" for key, value in run.changed.items())
+        print(f"The text speaks of the default run; this one has {changed}.")
     # What later versions of a library will change is no reader's concern; Colab's pandas warns of it.
     warnings.filterwarnings("ignore", category=FutureWarning)
     set_style()
