@@ -57,34 +57,32 @@ def image_grid(
     Args:
         images: pictures (H, W) or (H, W, 3), uint8 or in 0–1. Single-channel ones are drawn dark on light. May be
             none, as where one looks for mistakes and there are none: then the figure says so.
-        titles: a line of text above each picture.
+        titles: a line of text above each picture; without, they have to be of one shape.
         columns: pictures per row.
         scale: inches per picture.
         cmap: another colour map for single-channel pictures; "gray" draws them as a camera saw them.
-        row_labels: what stands to the left of each row, for pictures of one shape without titles.
+        row_labels: what stands to the left of each row, for pictures without titles.
     """
     if not len(images):
         images, titles, row_labels = [np.zeros((28, 28), np.uint8)], ["none"], None
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    if titles is None and len({np.shape(image) for image in images}) == 1:
+    if titles is None:
         stack = np.stack([np.squeeze(image) for image in images])
         return _mosaic(stack, rows, columns, title, scale, cmap, row_labels)
-    height = scale * (1.28 if titles is not None else 1.0)
-    size = (columns * scale, rows * height + (0.4 if title else 0))
+    size = (columns * scale, rows * (1.28 * scale) + (0.4 if title else 0))
     fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     for axis in axes.flat:
         axis.axis("off")
     for i, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
         image = np.squeeze(image)
-        axis.imshow(image, **({} if image.ndim == 3 else {"vmin": 0, "vmax": _white(image), "cmap": cmap}))
-        if titles is not None:
-            axis.set_title(titles[i], fontsize=9, fontweight="normal", pad=3)
+        axis.imshow(image, cmap, vmin=0, vmax=_white(image))  # pictures in colour do without these
+        axis.set_title(titles[i], fontsize=9, fontweight="normal", pad=3)
     fig.suptitle(title)
     return fig
 
 
-def _mosaic(images, rows: int, columns: int, title: str, scale: float, cmap: str | None, row_labels=None) -> Figure:
+def _mosaic(images, rows: int, columns: int, title: str, scale: float, cmap: str | None, row_labels) -> Figure:
     """Pictures of one shape as one large picture, which is many times quicker to draw than an axis for each."""
     side = max(2, images.shape[1] // 10)  # half the gap between two of them, in pixels
     empty = np.zeros((rows * columns - len(images), *images.shape[1:]), images.dtype)
@@ -94,8 +92,7 @@ def _mosaic(images, rows: int, columns: int, title: str, scale: float, cmap: str
     grid = tiles.reshape(rows, columns, high, wide, *channels).swapaxes(1, 2)
     size = (columns * scale, rows * scale * high / wide + (0.4 if title else 0))
     fig, axis = plt.subplots(figsize=size, layout="constrained")
-    look = {} if channels else {"vmin": 0, "vmax": _white(images), "cmap": cmap}
-    axis.imshow(grid.reshape(rows * high, columns * wide, *channels), **look)
+    axis.imshow(grid.reshape(rows * high, columns * wide, *channels), cmap, vmin=0, vmax=_white(images))
     if row_labels is None:
         axis.axis("off")
     else:

@@ -30,7 +30,7 @@ def said(monkeypatch, capsys):
     """The sentence of the real `check` on a right, a wrong, no answer."""
     monkeypatch.setattr(exercises, "solved", set())
     numbers = [f"{number}.{n}" for number in ("01", "03") for n in range(1, 7)]
-    made = {n: exercises.Exercise(lambda answer: answer or "Almost.", "Count.") for n in numbers}
+    made = {n: (lambda answer: [(answer or "Almost.", True)], "Count.") for n in numbers}
     monkeypatch.setattr(exercises, "EXERCISES", made)
 
     def sentence(number, result):

@@ -16,16 +16,13 @@ def megabytes(answer):
     """The memory of 60,000 colour images of 224 × 224 pixels as float32."""
     yield "One number is wanted.", not is_number(answer)
     right = 60_000 * 224 * 224 * 3 * 4 / 1e6
-    slips = {
-        1 / 4: "You counted one byte per value, as in uint8.",
-        1 / 3: "You left out the colours.",
-        2: "You counted eight bytes per value, as in float64.",
-        1 / 1000: "That is the number of gigabytes.",
-        1e6: "That is the number of bytes.",
-        1e6 / 2**20: "You counted mebibytes, of 2 to the power of 20 bytes.",
-    }
-    for factor, reason in slips.items():
-        yield reason, np.isclose(answer, factor * right, rtol=2e-3)
+    yield "You counted one byte per value, as in uint8.", np.isclose(answer, right / 4, rtol=2e-3)
+    yield "You left out the colours.", np.isclose(answer, right / 3, rtol=2e-3)
+    yield "You counted eight bytes per value, as in float64.", np.isclose(answer, 2 * right, rtol=2e-3)
+    yield "That is the number of gigabytes.", np.isclose(answer, right / 1000, rtol=2e-3)
+    yield "That is the number of bytes.", np.isclose(answer, 1e6 * right, rtol=2e-3)
+    mebibytes = 1e6 / 2**20 * right
+    yield "You counted mebibytes, of 2 to the power of 20 bytes.", np.isclose(answer, mebibytes, rtol=2e-3)
     yield True, abs(answer - right) <= 0.01 * right
 
 

@@ -48,13 +48,10 @@ def gain(answer, grid, x_val, y_val):
     yield "Six trials are wanted: three seeds, each with and without.", len(different) < 6
     yield "Not every trial has ended: run grid.search.", any(trial.score is None for trial in trials)
     found = grid.get_best_models()[0].evaluate(x_val, y_val, batch_size=1000, verbose=0, return_dict=True)["accuracy"]
-    best = max(trial.score for trial in trials)
-    yield "The accuracies are not those on the validation images.", abs(found - best) > 1e-4
-    mean = {
-        flag: np.mean([t.score for t in trials if bool(t.hyperparameters.values["batch_norm"]) is flag])
-        for flag in (True, False)
-    }
-    right = mean[True] - mean[False]
+    scores = np.array([trial.score for trial in trials])
+    yield "The accuracies are not those on the validation images.", abs(found - scores.max()) > 1e-4
+    normalised = np.array([bool(value["batch_norm"]) for value in values])
+    right = scores[normalised].mean() - scores[~normalised].mean()
     yield "The gain is one number.", not is_number(answer)
     reason = "That is the loss: subtract the accuracy without from the accuracy with."
     yield reason, abs(answer + right) < 1e-6 < abs(right)
