@@ -58,7 +58,7 @@ def precision_at_high_recall(answer, val_score, y_val, scores, is_8):
     """Precision and recall on the test images at the highest threshold with a recall of 0.98 on validation images."""
 
     def measured(score, truth):
-        """Precision and recall on the test images at the threshold that is highest for these scores and truth."""
+        """Precision and recall on the test images at the highest threshold that finds 98 % of `truth` by `score`."""
         positives = np.sort(score[truth])[::-1]
         recalls = np.arange(1, len(positives) + 1) / len(positives)
         yes = scores["logistic regression"] >= positives[np.flatnonzero(recalls >= 0.98)[0]]

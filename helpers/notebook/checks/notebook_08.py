@@ -77,7 +77,7 @@ def accepted_in_the_fog(answer, p, few_y):
     yield "Two numbers are wanted: (share accepted, share of these that is wrong).", not are_numbers
     yield "Shares lie between 0 and 1.", max(share, wrong) > 1
     expected = np.mean(~right[accepted]) if accepted.any() else 0.0
-    yield False, not abs(share - accepted.mean()) <= 1e-3
+    yield False, not abs(share - accepted.mean()) <= 1e-3  # so NaN is wrong, too
     yield True, abs(wrong - expected) <= 1e-3
     of_all = np.mean(accepted & ~right)
     yield "The second number is a share of all pictures; it should be one of the accepted.", abs(wrong - of_all) <= 1e-3
