@@ -9,6 +9,7 @@ score what stands in the tables. The ensembles also need the networks of `make r
 import argparse
 import dataclasses
 import functools
+import itertools
 import sys
 import time
 from pathlib import Path
@@ -111,7 +112,7 @@ def main(argv: list[str] | None = None) -> None:
     trainings.add_training_options(parser)
     args = parser.parse_args(argv)
     results = read_json(FILE) if FILE.exists() else {}
-    train_missing(args, results, *parts())
+    train_missing(args, results)
     if "members" in args.only:
         results["ensemble"] = ensembles(*parts())
         write_json(FILE, results | {"environment": environment()})
@@ -130,33 +131,32 @@ def parts():
     return *data.reference_split(dataset), (dataset.x_test, dataset.y_test)
 
 
-def kept_file(item: Item, images: int) -> Path:
+def kept_file(item: Item) -> Path:
     """Where a trained network is kept: for the ensemble, and peers for benchmarks/robustness.py too."""
     group, name, recipe, seed = item
     if isinstance(recipe, str):
-        return peers.network_file(recipe, seed, images)
+        return peers.network_file(recipe, seed)
     return paths.outputs() / "accuracy" / f"{group}-{name.replace(' ', '-').replace(',', '')}-{seed}.keras"
 
 
-def train_missing(args: argparse.Namespace, results: dict, train, *others) -> None:
+def train_missing(args: argparse.Namespace, results: dict) -> None:
     """Trains each recipe of the groups with the seeds that `results` lacks; adds and writes each as it ends."""
     missing = []
     for group in args.only:
         table, seeds = GROUPS[group]
-        for name, recipe in table.items():
+        # All recipes with a seed before any with the next: an early look then compares them.
+        for seed, (name, recipe) in itertools.product(range(args.seeds or seeds), table.items()):
             entry = results.setdefault(group, {}).setdefault(name, {"recipe": plain(recipe), "seeds": []})
             if entry["recipe"] != plain(recipe):  # changed since: its figures mean nothing any more
                 entry.update(recipe=plain(recipe), seeds=[])
-            done = {row["seed"] for row in entry["seeds"]}
-            for seed in range(args.seeds or seeds):
-                item = group, name, recipe, seed
-                # A member has to be there as a network too: the ensemble asks it.
-                if seed not in done or (group == "members" and not kept_file(item, len(train[0])).exists()):
-                    missing.append(item)
-    missing.sort(key=lambda item: (args.only.index(item[0]), item[3]))  # an early look then compares all recipes
-    for item, (row, network) in trainings.train_all(train_and_score, missing, args, (train, *others)):
+            item = group, name, recipe, seed
+            # A member has to be there as a network too: the ensemble asks it.
+            gone = group == "members" and not kept_file(item).exists()
+            if gone or seed not in [row["seed"] for row in entry["seeds"]]:
+                missing.append(item)
+    for item, (row, network) in trainings.train_all(train_and_score, missing, args, parts()):
         group, name, _, seed = item
-        file, entry = kept_file(item, len(train[0])), results[group][name]
+        file, entry = kept_file(item), results[group][name]
         trainings.write_bytes(file, network)
         rows = [other for other in entry["seeds"] if other["seed"] != seed] + [row]
         entry["seeds"] = sorted(rows, key=lambda row: row["seed"])
@@ -174,12 +174,15 @@ def train_and_score(item: Item, train, validation, test) -> tuple[dict, bytes]:
     if isinstance(recipe, str):
         model = peers.train(recipe, seed, part)
     else:
-        checkpoint = kept_file(item, len(part[0])).with_suffix(".npz")
-        model, _, _ = recipes.train(recipe, part, seed, checkpoint=checkpoint)
+        model, _, _ = recipes.train(recipe, part, seed, checkpoint=kept_file(item).with_suffix(".npz"))
     found = {"seed": seed, "train_seconds": time.perf_counter() - start, "parameters": model.count_params()}
-    for label, (x, y) in {"val": validation, "test": test}.items():
-        found[f"{label}_accuracy"] = float(np.mean(class_probabilities(model, x).argmax(axis=1) == y))
-    return found, trainings.packed(model)
+    return found | accuracies(model, {"val": validation, "test": test}), trainings.packed(model)
+
+
+def accuracies(model: keras.Model, seen: dict) -> dict[str, float]:
+    """NAME_accuracy of a model for each name in `seen`, which holds images uint8 (N, 28, 28) and their labels."""
+    answers = {name: class_probabilities(model, x).argmax(axis=1) for name, (x, _) in seen.items()}
+    return {f"{name}_accuracy": float(np.mean(answers[name] == y)) for name, (_, y) in seen.items()}
 
 
 def class_probabilities(model: keras.Model, x: np.ndarray, moved: bool = False) -> np.ndarray:
@@ -205,7 +208,7 @@ def ensembles(_, validation, test) -> dict:
         folder = paths.display(pattern.parent)
         raise UserError(f"{folder} has no trained networks for the ensemble; run make reference first.")
     table, count = GROUPS["members"]
-    members = [kept_file(("members", *recipe, seed), 0) for recipe in table.items() for seed in range(count)]
+    members = [kept_file(("members", *recipe, seed)) for recipe in table.items() for seed in range(count)]
     groups = {f"seed {number}": [file] for number, file in enumerate(seeds)}
     groups |= {"all seeds": seeds, "one seed and members": seeds[:1] + members, "seeds and members": seeds + members}
     seen = {"val": validation, "test": test, "sklearn_digits": other_hands()}
@@ -214,16 +217,12 @@ def ensembles(_, validation, test) -> dict:
         (file, part, moved): class_probabilities(network, seen[part][0], moved)
         for file, network in networks.items() for part in seen for moved in (False, True)
     }  # fmt: skip
-
-    def row(name: str, files: list, moved: bool) -> dict:
-        """One line of the table."""
-        found = {"name": name, "networks": len(files), "moved": moved}
+    rows = []
+    for (name, files), moved in itertools.product(groups.items(), (False, True)):
+        rows.append({"name": name, "networks": len(files), "moved": moved})
         for part, (_, y) in seen.items():
             together = np.mean([said[file, part, moved] for file in files], axis=0)
-            found[f"{part}_accuracy"] = float(np.mean(together.argmax(axis=1) == y))
-        return found
-
-    rows = [row(name, files, moved) for name, files in groups.items() for moved in (False, True)]
+            rows[-1][f"{part}_accuracy"] = float(np.mean(together.argmax(axis=1) == y))
     return {"rows": rows, "chosen": max(rows, key=lambda r: r["val_accuracy"])}
 
 

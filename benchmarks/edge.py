@@ -52,11 +52,6 @@ def student(num_classes: int = 10, fused: bool = False) -> keras.Model:
 RECIPE = dataclasses.replace(LITTLE, network=student, batch_size=256, peak=0.6)
 
 
-def folder() -> Path:
-    """Where trainings are kept; looked up when needed, since tests have folders of their own."""
-    return paths.outputs() / "edge"
-
-
 def integer_file(model, images: np.ndarray) -> bytes:
     """The network as an int8 LiteRT file, calibrated on images float32 (N, 28, 28, 1)."""
 
@@ -95,7 +90,7 @@ def answers(file: bytes, images: np.ndarray) -> np.ndarray:
 def train_and_score(seed: int, train, validation, test) -> dict:
     """Trains with one seed; bytes of the int8 file, and what it and the float32 network are worth."""
     tf.config.experimental.enable_op_determinism()
-    checkpoint = folder() / f"seed-{seed}.npz"
+    checkpoint = paths.outputs() / "edge" / f"seed-{seed}.npz"
     model, _, _ = recipes.train(RECIPE, train, seed, checkpoint=checkpoint)
     file = integer_file(model, to_input(train[0][:CALIBRATION]))
     found = {"seed": seed, "parameters": model.count_params(), "bytes": len(file)}
@@ -114,9 +109,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seeds", type=trainings.at_least_1, default=3, help="how many (default: 3)")
     trainings.add_training_options(parser)
     args = parser.parse_args(argv)
-    found = trainings.train_kept(
-        folder() / "rows.json", plain(RECIPE), train_and_score, range(args.seeds), args, parts()
-    )
+    kept = paths.outputs() / "edge" / "rows.json"
+    found = trainings.train_kept(kept, plain(RECIPE), train_and_score, range(args.seeds), args, parts())
     write_json(FILE, {"recipe": plain(RECIPE), "rows": found} | environment())
     print(f"{found[0]['parameters']:,} parameters, files of {max(row['bytes'] for row in found):,} bytes at most")
     for part in ("val", "test"):

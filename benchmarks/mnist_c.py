@@ -1,4 +1,4 @@
-"""A classifier on the corruptions of MNIST-C: accuracy, and how well its confidence agrees with it.
+"""A classifier on the corruptions of MNIST-C: the images, and how well its confidence agrees with its accuracy.
 
 A condition is (name of a corruption, severity or None for the benchmark's own). Labels are integers from 0, (N,); logits
 and probabilities have shape (N, classes). Explained in notebooks/08_robustness.ipynb.
@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 from scipy.special import log_softmax, logsumexp
-from sklearn.metrics import roc_auc_score
 
 from helpers.evaluation.corruptions import CORRUPTIONS, corrupt
 from helpers.evaluation.robustness import IDENTITY
@@ -31,40 +30,23 @@ def conditions(x: np.ndarray, which: Iterable[Condition] = DEFAULT, seed: int = 
         yield (name, severity), changed[..., None] / 255
 
 
-def accuracies(said: Mapping[Condition, np.ndarray], y: np.ndarray) -> pd.Series:
-    """The accuracy of the answers of one classifier per corruption."""
-    return pd.Series({name: float(np.mean(answer.argmax(axis=1) == y)) for (name, _), answer in said.items()})
-
-
-def reliability(probabilities: np.ndarray, y_true: np.ndarray, bins: int = BINS) -> pd.DataFrame:
-    """The table of a reliability diagram: confidence against accuracy by bin.
+def calibration(probabilities: np.ndarray, y_true: np.ndarray, bins: int = BINS) -> dict[str, float]:
+    """Three measures of calibration, each 0 at best.
 
     Bins hold equally many images: with bins of equal width nearly all images of a good classifier would share the one
     above 0.99.
 
     Returns:
-        One row per bin, least confident first: confidence (mean probability of the predicted class), accuracy, images.
-    """
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == y_true
-    order = np.argsort(confidence, kind="stable")
-    parts = [part for part in np.array_split(order, bins) if len(part)]
-    rows = [(float(confidence[part].mean()), float(right[part].mean()), len(part)) for part in parts]
-    return pd.DataFrame(rows, columns=["confidence", "accuracy", "images"])
-
-
-def calibration(probabilities: np.ndarray, y_true: np.ndarray, bins: int = BINS) -> dict[str, float]:
-    """Three measures of calibration, each 0 at best.
-
-    Returns:
-        ece: expected calibration error (Naeini and others, 2015), the mean gap over the bins of `reliability`.
+        ece: expected calibration error (Naeini and others, 2015), the mean gap of confidence and accuracy over the bins.
         nll: negative log-likelihood in nats, Keras's cross-entropy.
         brier: Brier's score (1950), the squared distance from the one-hot label, 0 to 2.
     """
-    table = reliability(probabilities, y_true, bins)
-    distance = (table["confidence"] - table["accuracy"]).abs()
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == y_true
+    parts = [part for part in np.array_split(np.argsort(confidence, kind="stable"), bins) if len(part)]
+    gaps = [abs(confidence[part].mean() - right[part].mean()) for part in parts]
     true = probabilities[np.arange(len(y_true)), y_true]
     return {
-        "ece": float(np.average(distance, weights=table["images"])),
+        "ece": float(np.average(gaps, weights=[len(part) for part in parts])),
         "nll": float(-np.log(np.maximum(true, 1e-12)).mean()),
         "brier": float((1 - 2 * true + (probabilities**2).sum(axis=1)).mean()),
     }
@@ -87,16 +69,6 @@ def confidences(logits: np.ndarray) -> dict[str, np.ndarray]:
         "entropy": (softmax(logits) * log_softmax(logits, axis=1)).sum(axis=1),
         "energy": logsumexp(logits, axis=1),
     }
-
-
-def error_detection_auroc(confidence: np.ndarray, right: np.ndarray) -> float:
-    """The probability that a right answer is more confident than a wrong one: 1 separates them, 0.5 is chance level.
-
-    NaN if all answers are right, or all wrong.
-    """
-    if right.all() or not right.any():
-        return float("nan")
-    return float(roc_auc_score(right, confidence))
 
 
 def mean_calibration(said: Mapping[Condition, np.ndarray], y: np.ndarray, temperature: float = 1.0) -> dict[str, float]:

@@ -12,17 +12,15 @@ import gzip
 import itertools
 import math
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.accuracy import parts, plain
+from benchmarks.accuracy import accuracies, parts, plain
 from benchmarks.edge import lite_file
 from helpers import paths
 from helpers.console import command
-from helpers.data import to_input
 from helpers.evaluation.robustness import other_hands
 from helpers.files import write_json
 from helpers.notebook.run import environment
@@ -32,11 +30,6 @@ FILE = paths.REFERENCE / "pruning.json"
 SPARSITIES = (0.0, 0.9, 0.95, 0.97)
 RECIPE = dataclasses.replace(recipes.REFERENCE, epochs=6, peak=0.02)
 GROWING = 0.5  # of all steps, during which the share of zeros rises
-
-
-def folder() -> Path:
-    """Where trainings are kept; looked up when needed, since tests have folders of their own."""
-    return paths.outputs() / "pruning"
 
 
 class Prune(keras.callbacks.Callback):
@@ -76,7 +69,7 @@ def fine_tune(item: tuple[float, int], train, validation, test) -> dict:
     shipped = keras.models.load_model(paths.REFERENCE / "digits.keras", compile=False).get_weights()
     images = len(train[0]) + round(RECIPE.drawn * len(train[0]))
     cut = Prune(sparsity, RECIPE.epochs * math.ceil(images / RECIPE.batch_size))
-    checkpoint = folder() / f"{sparsity}-{seed}.npz"
+    checkpoint = paths.outputs() / "pruning" / f"{sparsity}-{seed}.npz"
     model, _, _ = recipes.train(RECIPE, train, seed, checkpoint, (cut,), shipped)
     weights = np.concatenate([kernel.numpy().ravel() for kernel in kernels(model)])
     file = lite_file(model)
@@ -84,9 +77,7 @@ def fine_tune(item: tuple[float, int], train, validation, test) -> dict:
         "sparsity": sparsity, "seed": seed, "weights": len(weights), "zeros": float(np.mean(weights == 0)),
         "bytes": len(file), "gzip": len(gzip.compress(file, mtime=0)),
     }  # fmt: skip
-    for name, (images, labels) in {"val": validation, "test": test, "sklearn_digits": other_hands()}.items():
-        answers = model.predict(to_input(images), batch_size=1000, verbose=0).argmax(axis=1)
-        found[f"{name}_accuracy"] = float(np.mean(answers == labels))
+    found |= accuracies(model, {"val": validation, "test": test, "sklearn_digits": other_hands()})
     checkpoint.unlink(missing_ok=True)
     return found
 
@@ -99,7 +90,8 @@ def main(argv: list[str] | None = None) -> None:
     trainings.add_training_options(parser)
     args = parser.parse_args(argv)
     items = list(itertools.product(SPARSITIES, range(args.seeds)))
-    found = trainings.train_kept(folder() / "rows.json", plain(RECIPE), fine_tune, items, args, parts())
+    kept = paths.outputs() / "pruning" / "rows.json"
+    found = trainings.train_kept(kept, plain(RECIPE), fine_tune, items, args, parts())
     write_json(FILE, {"recipe": plain(RECIPE), "rows": found} | environment())
     for sparsity in SPARSITIES:
         its = [row for row in found if row["sparsity"] == sparsity]

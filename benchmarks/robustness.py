@@ -9,16 +9,18 @@ temperatures are fitted on validation images, corruptions are the benchmark's. E
 
 import argparse
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 from keras.layers import BatchNormalization
+from sklearn.metrics import roc_auc_score
 
 from benchmarks import mnist_c, peers
+from benchmarks.accuracy import parts
 from helpers import data, paths
 from helpers.console import command
 from helpers.data import to_input
@@ -30,85 +32,70 @@ from helpers.notebook.run import environment
 from helpers.predict.confidence import softmax
 from tools import fit_gate, recipes, trainings
 
+SIZE, SEVERITY_SIZE = 10_000, 2000  # test images at each corruption, and at each severity
 ADAPTED = 500  # images at a time whose statistics batch normalisation takes over
 ROWS = ("mean", "mean_unseen", "lowest")
 COVERAGE, HUMAN = 0.97, 0.999  # share of images answered; accuracy to reach by sending the others to a human
 
-
-class Contestant(NamedTuple):
-    """A network to measure: its name, its seed (None for the shipped one), and its .keras file unless it is to be trained."""
-
-    name: str
-    seed: int | None
-    network: bytes | None
+# A network to measure: its name, its seed (None for the shipped one), and its .keras file unless it is to be trained.
+Contestant = tuple[str, int | None, bytes | None]
 
 
 @command
 def main(argv: list[str] | None = None) -> None:
     """Measures what is asked for, writes the file, prints the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.robustness", description=__doc__.split("\n")[0])
-    for option, default, text in (
-        ("--seeds", 3, "of each network"),
-        ("--size", 10_000, "test images at each corruption"),
-        ("--severity-size", 2000, "test images at each severity"),
-        ("--train-size", 54_000, "images that the peers learn from"),
-    ):
-        parser.add_argument(option, type=trainings.at_least_1, default=default, help=f"{text} (default: {default})")
-    parser.add_argument("--epochs", type=trainings.at_least_1, help="of the peers (default: as published)")
+    parser.add_argument("--seeds", type=trainings.at_least_1, default=3, help="of each network (default: 3)")
     parser.add_argument("--target", type=Path, default=paths.REFERENCE / "robustness.json", help="the file to write")
     trainings.add_training_options(parser)
     args = parser.parse_args(argv)
-    dataset = data.load()
-    parts = (*data.reference_split(dataset), (dataset.x_test, dataset.y_test), args)
-    settings = {"images": args.size, "images_a_severity": args.severity_size, "images_adapted_to": ADAPTED}
-    found, summaries = {}, {}
-    for one, (row, network) in trainings.train_all(train_and_measure, contestants(args), args, parts):
-        if one.name in peers.NETWORKS:
-            trainings.write_bytes(peers.network_file(one.name, one.seed, args.train_size, args.epochs), network)
-        rows = sorted([*found.get(one.name, []), {"seed": one.seed} | row], key=lambda row: row["seed"] or 0)
-        found[one.name] = rows
-        summaries[one.name] = {"seeds": [row["seed"] for row in rows]} | trainings.over_seeds(rows)
+    settings = {"images": SIZE, "images_a_severity": SEVERITY_SIZE, "images_adapted_to": ADAPTED}
+    found, summaries = defaultdict(list), {}
+    asked = contestants(args.seeds)
+    for (name, seed, _), (row, network) in trainings.train_all(train_and_measure, asked, args, parts()):
+        if name in peers.NETWORKS:
+            trainings.write_bytes(peers.network_file(name, seed), network)
+        found[name] = sorted([*found[name], {"seed": seed} | row], key=lambda row: row["seed"] or 0)
+        summaries[name] = {"seeds": [row["seed"] for row in found[name]]} | trainings.over_seeds(found[name])
         write_json(args.target, settings | {"networks": summaries} | environment())
-        print(f"{one.name}, seed {one.seed}: mean of 15 {row['accuracy/mean']:.2%}", flush=True)
+        print(f"{name}, seed {seed}: mean of 15 {row['accuracy/mean']:.2%}", flush=True)
     report({name: summaries[name] for name in (*peers.NETWORKS, "reference") if name in summaries})
 
 
-def contestants(args: argparse.Namespace) -> Iterator[Contestant]:
+def contestants(seeds: int) -> Iterator[Contestant]:
     """The networks to measure: peers and reference, the shipped one where no seed of the reference is kept."""
-    for seed in range(args.seeds):
+    for seed in range(seeds):
         for name in peers.NETWORKS:
-            file = peers.network_file(name, seed, args.train_size, args.epochs)
-            yield Contestant(name, seed, file.read_bytes() if file.exists() else None)
-    files = {seed: trainings.network_file(recipes.REFERENCE.epochs, seed) for seed in range(args.seeds)}
+            file = peers.network_file(name, seed)
+            yield name, seed, file.read_bytes() if file.exists() else None
+    files = {seed: trainings.network_file(recipes.REFERENCE.epochs, seed) for seed in range(seeds)}
     kept = {seed: file for seed, file in files.items() if file.exists()}
     for seed, file in (kept or {None: paths.REFERENCE / "digits.keras"}).items():
-        yield Contestant("reference", seed, file.read_bytes())
+        yield "reference", seed, file.read_bytes()
 
 
-def train_and_measure(one: Contestant, train, validation, test, args: argparse.Namespace) -> tuple[dict, bytes]:
+def train_and_measure(one: Contestant, train, validation, test) -> tuple[dict, bytes]:
     """Trains a peer unless it is there, and measures it: the figures of `measure`, and the network."""
     tf.config.experimental.enable_op_determinism()
-    if one.network:
-        model = trainings.unpacked(one.network)
-    else:
-        model = peers.train(one.name, one.seed, data.subset(*train, args.train_size, one.seed), args.epochs)
-    return measure(model, validation, test, args.size, args.severity_size), trainings.packed(model)
+    name, seed, network = one
+    model = trainings.unpacked(network) if network else peers.train(name, seed, train)
+    return measure(model, validation, test), trainings.packed(model)
 
 
-def measure(model, validation, test, size: int, severity_size: int) -> dict[str, float]:
+def measure(model, validation, test) -> dict[str, float]:
     """All figures of one network, by names such as accuracy/fog, severity/fog/3, adapted/fog, clean/ece."""
     network = open_network(model)
 
     def classifier(x):
         return network.predict(x, batch_size=1000, verbose=0)["logits"]
 
-    x, y = data.subset(*test, size, 0)
+    x, y = data.subset(*test, SIZE, 0)
     scale = fit_gate.temperature(classifier(to_input(validation[0])), validation[1])
     said = {condition: classifier(changed) for condition, changed in mnist_c.conditions(x)}
-    accuracy = mnist_c.accuracies(said, y)
+    accuracy = pd.Series({name: float(np.mean(answer.argmax(axis=1) == y)) for (name, _), answer in said.items()})
     found = {f"accuracy/{key}": value for key, value in (accuracy.to_dict() | robustness.means(accuracy)).items()}
     found |= {"temperature": scale} | knowing(said, y, scale)
-    few_x, few_y = data.subset(x, y, severity_size, 0)
+    few_x, few_y = data.subset(x, y, SEVERITY_SIZE, 0)
     for (name, level), changed in mnist_c.conditions(few_x, mnist_c.EVERY_SEVERITY):
         found[f"severity/{name}/{level}"] = float(np.mean(classifier(changed).argmax(axis=1) == few_y))
     return found | {f"adapted/{key}": value for key, value in adaptation(model, x, y).items()}
@@ -127,7 +114,8 @@ def knowing(said: dict, y: np.ndarray, temperature: float) -> dict[str, float]:
     right = clean.argmax(axis=1) == y
     for name, certainty in mnist_c.confidences(clean / temperature).items():
         curve = confidence.risk_coverage(certainty, right)
-        found[f"clean/auroc_{name}"] = mnist_c.error_detection_auroc(certainty, right)
+        # The probability that a right answer is more confident than a wrong one: 0.5 is chance level.
+        found[f"clean/auroc_{name}"] = float(roc_auc_score(right, certainty))
         found[f"clean/accuracy_at_97_{name}"] = confidence.accuracy_at_coverage(curve, COVERAGE)
         found[f"clean/to_human_{name}"] = confidence.images_to_human(curve, HUMAN) / len(y)
     return found

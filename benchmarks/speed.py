@@ -2,11 +2,12 @@
 
 Prints tables and writes outputs/reference/speed.json. Every figure comes from rounds in which all that is compared
 takes its turn, so that a busy moment of the machine hits all of them; shown are medians, with the range of the rounds.
-About a quarter of an hour on two cores. The report's network trains for one epoch, unless `--full` lets it go on to
-the goal: that takes eight minutes more.
+About a quarter of an hour on two cores. The report's network trains for one epoch; to the goal it would take eight
+minutes more.
 """
 
 import argparse
+import functools
 import json
 import statistics
 import subprocess
@@ -122,37 +123,28 @@ class Watch(keras.callbacks.Callback):
         self.start = time.perf_counter()
 
 
-def training(rounds: int, full: bool = False) -> list[dict]:
+def training(rounds: int) -> list[dict]:
     """Seconds from the call of fit until GOAL is reached on the test images, and seconds per epoch."""
     dataset = data.load()
-    x, x_test = to_input(dataset.x_train), to_input(dataset.x_test)
-    y = keras.utils.to_categorical(dataset.y_train)
-
-    def peer(build, epochs):
-        def run(seed, watch):
-            keras.utils.set_random_seed(seed)
-            build().fit(x, y, batch_size=128, epochs=epochs, verbose=0, callbacks=[watch])
-
-        return run
-
-    def ours(seed, watch):
-        recipes.train(recipes.FAST, (dataset.x_train, dataset.y_train), seed, callbacks=(watch,))
-
-    report = peer(peers.report, 10 if full else 1)
-    contestants = {"fast_cnn": ours, "keras.io": peer(peers.keras_io, 15), "report": report}
+    part, x_test = (dataset.x_train, dataset.y_train), to_input(dataset.x_test)
+    contestants = {
+        "fast_cnn": lambda seed, watch: recipes.train(recipes.FAST, part, seed, callbacks=(watch,)),
+        "keras.io": lambda seed, watch: peers.train("keras.io", seed, part, callbacks=(watch,)),
+        "report": lambda seed, watch: peers.train("report", seed, part, epochs=1, callbacks=(watch,)),
+    }
     found = {name: [] for name in contestants}
     for seed in range(rounds):
         for name, run in contestants.items():
             run(seed, watch := Watch(x_test, dataset.y_test))
             found[name].append(watch)
             print(f"  round {seed}, {name}: {len(watch.epochs)} epochs, {sum(watch.epochs):.1f} s", flush=True)
-    goal = {name: its for name, its in found.items() if full or name != "report"}  # one epoch tells nothing about it
+    epochs = {name: [statistics.median(watch.epochs) for watch in its] for name, its in found.items()}
+    del found["report"]  # one epoch tells nothing about the goal
     # A training that never got there took longer than all its epochs: a lower bound, and marked as one.
-    to_goal = {name: [watch.reached or sum(watch.epochs) for watch in its] for name, its in goal.items()}
+    to_goal = {name: [watch.reached or sum(watch.epochs) for watch in its] for name, its in found.items()}
     rows = table(f"seconds to {GOAL:.0%} test accuracy", to_goal)
     for row in rows:
         row["missed"] = sum(watch.reached is None for watch in found[row["what"]])
-    epochs = {name: [statistics.median(watch.epochs) for watch in its] for name, its in found.items()}
     return rows + table("seconds an epoch", epochs)
 
 
@@ -165,15 +157,16 @@ def inference(rounds: int) -> list[dict]:
         "digits.keras, model.predict": lambda part: reference.predict(to_input(part), batch_size=1000, verbose=0),
         "digits.tflite, LiteRT": load(LITE),
     }
+
+    def rate(network, part, calls):
+        return calls * len(part) / seconds(lambda: [network(part) for _ in range(calls)])
+
     rows = []
     for size, calls in BATCHES.items():
         part = np.ascontiguousarray(x[:size])
-
-        def rate(network, part=part, calls=calls):
-            return calls * len(part) / seconds(lambda: [network(part) for _ in range(calls)])
-
-        found = in_turn({name: lambda n=network, r=rate: r(n) for name, network in networks.items()}, rounds + 1)
-        warm = {name: values[1:] for name, values in found.items()}  # the first round traces and warms up
+        ways = {name: functools.partial(rate, network, part, calls) for name, network in networks.items()}
+        # The first round traces and warms up.
+        warm = {name: values[1:] for name, values in in_turn(ways, rounds + 1).items()}
         rows += table(f"images a second, {size:,} at a time", warm)
     return rows
 
@@ -219,8 +212,7 @@ def write_pictures(small: Path, large: Path) -> None:
     for i, x in enumerate(data.load().x_test[:SMALL]):
         cv2.imwrite(str(small / f"{i:04}.png"), x)
     large.mkdir()
-    samples = sorted((paths.DATA / "samples").glob("[0-9]*.jpg"))
-    for file in samples[:LARGE]:
+    for file in sorted((paths.DATA / "samples").glob("[0-9]*.jpg"))[:LARGE]:
         wide = cv2.resize(read_image(file), (4000, 3000), interpolation=cv2.INTER_CUBIC)
         cv2.imwrite(str(large / file.name), wide[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
 
@@ -256,12 +248,11 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=at_least_1, default=5, help="runs of everything (default: 5)")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts to measure (default: all)")
-    parser.add_argument("--full", action="store_true", help="let the report's network train to the goal as well")
     args = parser.parse_args(argv)
     file = paths.REFERENCE / "speed.json"
     results = read_json(file) if file.exists() else {}
     for name in args.only:
-        rows = training(args.rounds, args.full) if name == "training" else PARTS[name](args.rounds)
+        rows = PARTS[name](args.rounds)
         show(rows)
         results[name] = {"rows": rows, **environment()}
         write_json(file, results)

@@ -27,11 +27,9 @@ def test_conditions_are_the_benchmarks(images):
 
 
 def test_every_classifier_sees_the_same(images):
-    x, y = images
+    x, _ = images
     first, again = ([changed for _, changed in mnist_c.conditions(x)] for _ in range(2))
     assert all(map(np.array_equal, first, again))
-    accuracy = mnist_c.accuracies({condition: np.eye(10)[y] for condition in mnist_c.DEFAULT}, y)
-    assert len(accuracy) == 16 and (accuracy == 1).all()
 
 
 def two_classes(sure, right):
@@ -42,8 +40,6 @@ def two_classes(sure, right):
 
 def test_calibration_by_hand():
     p, y = two_classes([0.6] * 4 + [0.9] * 4, [1, 1, 0, 0, 1, 1, 1, 1])
-    table = mnist_c.reliability(p, y, bins=2)
-    assert np.allclose(table, [[0.6, 0.5, 4], [0.9, 1.0, 4]])
     found = mnist_c.calibration(p, y, bins=2)
     assert found["ece"] == pytest.approx((0.1 + 0.1) / 2)
     assert found["nll"] == pytest.approx(-(2 * np.log(0.6) + 2 * np.log(0.4) + 4 * np.log(0.9)) / 8)
@@ -53,7 +49,6 @@ def test_calibration_by_hand():
 def test_calibration_of_the_certain_and_right_is_0():
     p, y = two_classes([1.0] * 40, [1] * 40)
     assert mnist_c.calibration(p, y) == {"ece": 0, "nll": 0, "brier": 0}
-    assert mnist_c.reliability(p, y)["images"].sum() == 40
 
 
 def test_temperature_mends_a_network_that_is_too_sure():
@@ -72,12 +67,6 @@ def test_confidences_by_hand():
     assert found["margin"] == pytest.approx([np.log(3), 0])
     assert found["entropy"] == pytest.approx([0.75 * np.log(0.75) + 0.25 * np.log(0.25), -np.log(2)])
     assert found["energy"] == pytest.approx([np.log(4), 5 + np.log(2)])
-
-
-def test_error_detection():
-    assert mnist_c.error_detection_auroc(np.array([0.9, 0.8, 0.3]), np.array([True, True, False])) == 1
-    assert mnist_c.error_detection_auroc(np.array([0.1, 0.8, 0.3]), np.array([True, True, False])) == 0.5
-    assert np.isnan(mnist_c.error_detection_auroc(np.ones(3), np.ones(3, bool)))
 
 
 def test_calibration_is_the_mean_over_corruptions_without_identity():

@@ -1,7 +1,5 @@
 """benchmarks/robustness.py at a tiny size: it measures, writes, goes on, and refuses nonsense."""
 
-import argparse
-
 import numpy as np
 import pytest
 
@@ -20,7 +18,9 @@ def few():
 
 def test_measures_a_network_and_prints_its_row(few, capsys, monkeypatch):
     monkeypatch.setattr(robustness.mnist_c, "EVERY_SEVERITY", (("fog", 1), ("fog", 3)))
-    found = robustness.measure(models.baseline_cnn(filters=(4, 8)), *few[1:], size=60, severity_size=20)
+    monkeypatch.setattr(robustness, "SIZE", 60)
+    monkeypatch.setattr(robustness, "SEVERITY_SIZE", 20)
+    found = robustness.measure(models.baseline_cnn(filters=(4, 8)), *few[1:])
     assert {"accuracy/fog", "accuracy/mean", "severity/fog/3", "adapted/fog"} <= found.keys()
     assert {"clean/ece", "corrupted/ece", "clean/auroc_margin"} <= found.keys()
     assert 0 <= found["accuracy/mean_unseen"] <= 1 and all(np.isfinite(value) for value in found.values())
@@ -31,26 +31,24 @@ def test_measures_a_network_and_prints_its_row(few, capsys, monkeypatch):
 
 
 def test_kept_networks_are_used_or_else_trained_or_the_shipped_one(outputs):
-    args = argparse.Namespace(seeds=2, train_size=100, epochs=1)
-    found = list(robustness.contestants(args))
+    found = list(robustness.contestants(2))
     assert [one[:2] for one in found] == [(name, seed) for seed in (0, 1) for name in peers.NETWORKS] + [
         ("reference", None)
     ]
-    assert [one.network is None for one in found] == [True] * 4 + [False]
-    for file in (network_file(recipes.REFERENCE.epochs, 1), peers.network_file("keras.io", 0, 100, 1)):
+    assert [network is None for _, _, network in found] == [True] * 4 + [False]
+    for file in (network_file(recipes.REFERENCE.epochs, 1), peers.network_file("keras.io", 0)):
         file.parent.mkdir(parents=True)
         recipes.fast_cnn().save(file)
-    found = {one[:2]: one.network for one in robustness.contestants(args)}
+    found = {one[:2]: one[2] for one in robustness.contestants(2)}
     assert found.keys() == {(name, seed) for seed in (0, 1) for name in peers.NETWORKS} | {("reference", 1)}
     assert [unpacked(found[one]).name for one in (("reference", 1), ("keras.io", 0))] == ["fast_cnn"] * 2
 
 
 def test_a_trained_peer_is_not_trained_again(few, monkeypatch):
     monkeypatch.setattr(robustness, "measure", lambda model, *_: {"weights": model.get_weights()})
-    args = argparse.Namespace(epochs=1, train_size=100, size=10, severity_size=10)
-    first, network = robustness.train_and_measure(robustness.Contestant("keras.io", 0, None), *few, args)
+    first, network = robustness.train_and_measure(("keras.io", 0, None), *few)
     monkeypatch.setattr(peers, "train", lambda *_: pytest.fail("trained again"))
-    again, _ = robustness.train_and_measure(robustness.Contestant("keras.io", 0, network), *few, args)
+    again, _ = robustness.train_and_measure(("keras.io", 0, network), *few)
     assert all(map(np.array_equal, first["weights"], again["weights"]))
 
 
