@@ -2,21 +2,22 @@
 
 Trains the network of notebook 03 with each of them left out, the plain network, and the student report's as
 published; some minutes of one core for each. Accuracies are of validation images and of MNIST-C's corruptions.
-Each training is kept in outputs/ablation/, so that an interrupted measurement goes on; outputs/reference/ablation.json,
-which notebooks/03_baseline_cnn.ipynb and 08_robustness.ipynb read, is written when all of them are there.
+Each training is kept in outputs/ablation/, so that an interrupted measurement goes on, and what is shipped counts too;
+outputs/reference/ablation.json, which notebooks/03_baseline_cnn.ipynb and 08_robustness.ipynb read, is written when all
+of them are there.
 """
 
 import argparse
 import math
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from benchmarks import mnist_c
-from helpers import data, paths
+from benchmarks.accuracy import parts
+from helpers import paths
 from helpers.console import command
 from helpers.data import to_input
 from helpers.evaluation.robustness import IDENTITY
@@ -40,11 +41,11 @@ VARIANTS = {
 }
 
 
-def train_and_measure(item: tuple[str, int], train, validation, test) -> dict[str, float]:
-    """Figures of one variant and seed, as fractions: accuracy and val_accuracy at the end, mnist_c/NAME."""
-    name, seed = item
+def train_and_measure(item: str, train, validation, test) -> dict[str, float]:
+    """Figures of VARIANT/SEED, as fractions: accuracy and val_accuracy at the end, mnist_c/NAME."""
+    name, seed = item.split("/")
     tf.config.experimental.enable_op_determinism()
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(int(seed))
     (x, y), (x_val, y_val) = ((to_input(x), keras.utils.to_categorical(y, 10)) for x, y in (train, validation))
     if name == "report":
         model, front, rate = report_cnn(), [], 0.001
@@ -74,35 +75,22 @@ def summary(rows: list[dict]) -> dict:
     return own | {"mnist_c": {name.split("/")[1]: figure for name, figure in figures.items() if "/" in name}}
 
 
-def kept(train_size: int) -> tuple[Path, dict[str, dict]]:
-    """Where trainings on so many images are kept, and the rows there, or in the file itself, by VARIANT/SEED."""
-    path = paths.outputs() / "ablation" / f"{train_size}-images.json"
-    if path.exists():
-        return path, read_json(path)
-    before = read_json(FILE) if FILE.exists() else {}
-    return path, before["rows"] if before.get("train_images") == train_size else {}
-
-
 @command
 def main(argv: list[str] | None = None) -> None:
     """Trains what is missing, writes the file, prints the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ablation", description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", type=trainings.at_least_1, default=3, help="of each variant (default: 3)")
-    parser.add_argument("--train-size", type=trainings.at_least_1, default=54_000, help="images to learn from")
     trainings.add_training_options(parser)
     args = parser.parse_args(argv)
-    path, rows = kept(args.train_size)
-    items = [(name, seed) for seed in range(args.seeds) for name in VARIANTS if f"{name}/{seed}" not in rows]
-    dataset = data.load()
-    train, validation = data.reference_split(dataset)
-    parts = data.subset(*train, args.train_size), validation, (dataset.x_test, dataset.y_test)
-    for (name, seed), row in trainings.train_all(train_and_measure, items, args, parts):
-        rows[f"{name}/{seed}"] = row
-        write_json(path, rows)
-        print(f"{name}, seed {seed}: {row['val_accuracy']:.2%}, MNIST-C {row['mnist_c/mean']:.1%}", flush=True)
-    rows = {f"{name}/{seed}": rows[f"{name}/{seed}"] for seed in range(args.seeds) for name in VARIANTS}
+    kept, recipe = paths.outputs() / "ablation" / "rows.json", [VARIANTS, EPOCHS, BATCH_SIZE, RATE]
+    if FILE.exists() and not kept.exists():
+        write_json(kept, {"recipe": recipe, "rows": read_json(FILE)["rows"]})
+    items = [f"{name}/{seed}" for seed in range(args.seeds) for name in VARIANTS]
+    split = parts()
+    found = trainings.train_kept(kept, recipe, train_and_measure, items, args, split)
+    rows = dict(zip(items, found, strict=True))
     variants = {name: summary([rows[f"{name}/{seed}"] for seed in range(args.seeds)]) for name in VARIANTS}
-    counts = {"seeds": args.seeds, "images": CORRUPTED, "train_images": args.train_size}
+    counts = {"seeds": args.seeds, "images": CORRUPTED, "train_images": len(split[0][0])}
     write_json(FILE, counts | {"variants": variants, "rows": rows} | environment())
     for name, variant in variants.items():
         cells = [variant["accuracy"], variant["val_accuracy"], *(variant["mnist_c"][c] for c in ("fog", "mean"))]
