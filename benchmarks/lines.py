@@ -7,6 +7,7 @@ condition hurts; they do not tell how well real ones are read, and nothing may b
 """
 
 import argparse
+import operator
 import sys
 import time
 
@@ -26,20 +27,17 @@ SHARES = {"exact": "pictures", "rows_exact": "rows", "characters": "characters"}
 
 def measure(predictor: Predictor, condition: str, count: int, seed: int) -> dict[str, float]:
     """Reads the pictures of a condition: the SHARES, and milliseconds of processor time per picture and per digit."""
-    exact = rows_right = rows = wrong = characters = pictures = 0
-    seconds = 0.0
+    found = []
     for picture, written in lines.pictures(condition, count, seed):
         start = time.process_time()
         read = predictor.read(picture, line=True).text
-        seconds += time.process_time() - start
-        pictures += 1
-        exact += read == written
-        there, found = written.split(), read.split()
-        rows += len(there)
-        if len(there) == len(found):
-            rows_right += sum(a == b for a, b in zip(there, found, strict=True))
-        wrong += min(Levenshtein.distance(written, read), len(written))
-        characters += len(written)
+        seconds = time.process_time() - start
+        rows, told = written.split(), read.split()
+        right = sum(map(operator.eq, rows, told)) if len(rows) == len(told) else 0
+        wrong = min(Levenshtein.distance(written, read), len(written))
+        found.append((read == written, right, len(rows), wrong, len(written), seconds))
+    exact, rows_right, rows, wrong, characters, seconds = map(sum, zip(*found, strict=True))
+    pictures = len(found)
     return {
         "pictures": pictures,
         "exact": exact / pictures,

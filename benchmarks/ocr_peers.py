@@ -34,12 +34,6 @@ from tools.trainings import at_least_1
 Reader = Callable[[np.ndarray], str]  # uint8 RGB (H, W, 3) -> text
 
 
-def ours() -> Reader:
-    """This project."""
-    predictor = Predictor()
-    return lambda picture: predictor.read(picture, line=True).text
-
-
 def rapidocr() -> Reader | None:
     """RapidOCR as installed; None where it is not."""
     if not importlib.util.find_spec("rapidocr"):
@@ -85,14 +79,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, nargs="?", help="a folder with rows/ (default: simulated pictures)")
     parser.add_argument("--per-condition", type=at_least_1, default=3, help="simulated pictures of each (default: 3)")
     args = parser.parse_args(argv)
-    readers = {"ours": ours(), "RapidOCR": rapidocr(), "Tesseract": tesseract()}
-    for name in [name for name, reader in readers.items() if not reader]:
-        print(f"{name} is not installed.")
-        del readers[name]
+    predictor = Predictor()
+    readers = {"ours": lambda picture: predictor.read(picture, line=True).text}
+    for name, peer in {"RapidOCR": rapidocr(), "Tesseract": tesseract()}.items():
+        if peer:
+            readers |= {name: peer, f"{name}, prepared": lambda picture, read=peer: read(prepared(picture))}
+        else:
+            print(f"{name} is not installed.")
     if len(readers) < 2:
         raise UserError("No peer is installed: pip install rapidocr onnxruntime, or apt install tesseract-ocr.")
-    for name in [name for name in readers if name != "ours"]:
-        readers[f"{name}, prepared"] = lambda picture, read=readers[name]: read(prepared(picture))
     rows = defaultdict(list)
     for picture, truth in pictures(args.folder, args.per_condition):
         for name, read in readers.items():

@@ -40,10 +40,7 @@ def encoded_digits(condition: str, count: int, seed: int) -> list[tuple[bytes, i
     rng = np.random.default_rng([seed, zlib.crc32(condition.encode())])
     chosen = rng.choice(usable, count, replace=count > len(usable))
     pictures = [photos.simulate(mnist.x_test[i], condition, rng) for i in chosen]
-    return [
-        (photos.encode(picture, condition)[1], int(mnist.y_test[i]))
-        for picture, i in zip(pictures, chosen, strict=True)
-    ]
+    return [(photos.encode(p, condition)[1], int(mnist.y_test[i])) for p, i in zip(pictures, chosen, strict=True)]
 
 
 def read_in_all_ways(encoded: bytes, predictor: Predictor) -> dict[str, str]:

@@ -38,20 +38,15 @@ REFUSED = (0.001, 0.003, 0.005, 0.01, 0.02, 0.05)  # shares of digits at which t
 COVERED = (1.0, 0.99, 0.97, 0.95, 0.9)  # shares of digits, the most confident ones, whose accuracy is told
 
 
-def scores(
-    logits: np.ndarray, features: np.ndarray, calibration: Calibration, without: Layers | None = None
-) -> dict[str, np.ndarray]:
-    """The scores (N,) by column of what the network answered for N images."""
-    found = {name: SCORES[name](logits, features, calibration) for name in COLUMNS[:3]}
-    if without is not None:
-        found["held out"] = gate(gate_inputs(logits, features), without)
-    return found
+def scores(answer: tuple, calibration: Calibration, without: Layers | None = None) -> dict[str, np.ndarray]:
+    """The scores (N,) by column of what the network answered for N images, logits and features."""
+    found = {name: SCORES[name](*answer, calibration) for name in COLUMNS[:3]}
+    return found | ({"held out": gate(gate_inputs(*answer), without)} if without else {})
 
 
 def auroc(digits: dict, others: dict) -> dict[str, float]:
     """The AUROC of each column, from scores of digits and of others."""
-    n = len(others["gate"])
-    truth = np.repeat([1, 0], [len(digits["gate"]), n])
+    truth = np.repeat([1, 0], [len(digits["gate"]), len(others["gate"])])
     return {name: float(roc_auc_score(truth, np.concatenate([digits[name], others[name]]))) for name in others}
 
 
@@ -60,11 +55,8 @@ def family(name: str, digits: nondigits.Digits, network, count: int) -> tuple[np
     rng = np.random.default_rng([SEED, *name.encode()])
     draw, whole = nondigits.FAMILIES[name]
     plain = nondigits.negatives(name, count, digits, rng)
-    if whole:
-        pictures = (draw(rng, digits) for _ in range(count // 4))
-    else:
-        pictures = photographed(plain[: count // 8], rng)
-    return plain, prepared(pictures, network)
+    drawn = (draw(rng, digits) for _ in range(count // 4))
+    return plain, prepared(drawn if whole else photographed(plain[: count // 8], rng), network)
 
 
 def by_family(network, calibration: Calibration, size: int, count: int) -> tuple[dict, dict, dict]:
@@ -78,19 +70,18 @@ def by_family(network, calibration: Calibration, size: int, count: int) -> tuple
     chosen = mnist.x_test[rng.permutation(len(mnist.x_test))[: 2 * count]]
     pictures = prepared(photographed(chosen, rng), network)
     answered = {"array": network(mnist.x_test), "picture": network(pictures)}
-    tables = {"array": {}, "picture": {}}
-    pooled = []
+    tables, pooled = {"array": {}, "picture": {}}, []
     for name in nondigits.FAMILIES:
         without = fit_layers(positive, np.concatenate([x for other, x in negative.items() if other != name]))
         for way, x in zip(answered, family(name, digits, network, count), strict=True):
             if len(x):
-                others = scores(*network(x), calibration, without)
-                tables[way][name] = auroc(scores(*answered[way], calibration, without), others)
+                others = scores(network(x), calibration, without)
+                tables[way][name] = auroc(scores(answered[way], calibration, without), others)
                 pooled += [others] if way == "array" else []
         row = "  ".join(f"{tables[way].get(name, {}).get(c, np.nan):8.4f}" for way in tables for c in COLUMNS)
         print(f"{name:20}{row}", flush=True)
     everything = {c: np.concatenate([others[c] for others in pooled]) for c in COLUMNS[:3]}
-    return tables, {way: scores(*answer, calibration) for way, answer in answered.items()}, everything
+    return tables, {way: scores(answer, calibration) for way, answer in answered.items()}, everything
 
 
 def coverage(network, calibration: Calibration) -> dict[str, float]:
