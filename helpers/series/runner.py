@@ -50,17 +50,13 @@ SPOKEN_OF = {
 
 @dataclass(frozen=True)
 class Notebook:
-    """A notebook of the series: its file, the files it declares, and its parameters with their defaults."""
+    """A notebook of the series: its name (03_baseline_cnn), its file, the files it declares, its parameters' defaults."""
 
+    name: str
     path: Path
     needs: tuple[str, ...]
     makes: tuple[str, ...]
     defaults: dict[str, object]
-
-    @property
-    def name(self) -> str:
-        """The file name without suffix, such as 03_baseline_cnn."""
-        return self.path.stem
 
     @classmethod
     def read(cls, path: Path) -> "Notebook":
@@ -81,7 +77,7 @@ class Notebook:
             except (ValueError, SyntaxError) as error:
                 place = f"{paths.display(path)}: {name} = {text} in the parameters cell"
                 raise UserError(f"{place} is not NAME = literal  # help.") from error
-        return cls(path, needs, makes, found)
+        return cls(path.stem, path, needs, makes, found)
 
     def sources(self) -> list[str]:
         """Its code as plain Python, cell by cell, a reader's own %magics translated.
@@ -190,23 +186,23 @@ def _check_together(notebook: Notebook, values: dict[str, object], load: Callabl
     reader's own data set is damaged, or lacks a class of which the notebook speaks.
     """
     own = {name: values.get(name, default) for name, default in notebook.defaults.items()}
-    for name in FILES:
-        value = own.get(name)
-        if not value or (name == "DATASET" and value in data.NAMED) or data.find(value):
-            continue
-        close = difflib.get_close_matches(value.lower(), data.NAMED, n=1) if name == "DATASET" else []
-        other = f"neither {', '.join(data.NAMED)} nor " if name == "DATASET" else "not "
-        hint = f"did you mean {close[0]}?" if close else "check the spelling or the path."
-        raise UserError(f"{name} = {value!r} is {other}the path of an existing file: {hint}")
     size, validation = own.get("TRAIN_SIZE", math.inf), own.get("VALIDATION")
     among, advice = f"TRAIN_SIZE = {size}", "lower the one or raise the other"
-    for name in ("DATASET", "OTHER_DIGITS"):
-        if not (path := own.get(name)) or path in data.NAMED:
+    for name in FILES:
+        value, usual = own.get(name), data.NAMED if name == "DATASET" else ()
+        if not value or value in usual:
             continue
-        dataset, label = load(path), SPOKEN_OF.get((notebook.name, name), 0)
+        if not data.find(value):
+            close = difflib.get_close_matches(value.lower(), usual, n=1)
+            other = f"neither {', '.join(usual)} nor " if usual else "not "
+            hint = f"did you mean {close[0]}?" if close else "check the spelling or the path."
+            raise UserError(f"{name} = {value!r} is {other}the path of an existing file: {hint}")
+        if name == "IMAGE":
+            continue
+        dataset, label = load(value), SPOKEN_OF.get((notebook.name, name), 0)
         if dataset.num_classes <= label:
             raise UserError(
-                f"{name} = {path!r} has {dataset.num_classes} classes, but {notebook.name} speaks of label {label}: "
+                f"{name} = {value!r} has {dataset.num_classes} classes, but {notebook.name} speaks of label {label}: "
                 "run the others by their names, or add classes."
             )
         if name == "DATASET" and len(dataset.x_train) < size:
@@ -356,11 +352,11 @@ def member(item: tuple[str, dict], outputs: str, codes: dict[str, str], force: b
     run_all([series[name] for name in codes], run, values, force, f"{run}: ")
 
 
-def report(chosen: list[Notebook], seconds: dict[str, float | None], folder: Path) -> None:
-    """Prints the table of results and where the files are."""
+def report(seconds: dict[str, float | None], folder: Path) -> None:
+    """Prints the table of results, with the seconds of each notebook (None if unchanged), and where the files are."""
     print(f"\n{'notebook':30} {'took':>12}   results")
-    for name in (notebook.name for notebook in chosen):
-        took = "up to date" if seconds[name] is None else f"{seconds[name]:.0f} s"
+    for name, its in seconds.items():
+        took = "up to date" if its is None else f"{its:.0f} s"
         metrics = read_json(folder / "metrics" / f"{name}.json")
         shown = [f"{key} {number(metrics[key], key)}" for key in runs.SHOWN_METRICS if key in metrics]
         print(f"{name:30} {took:>12}   {', '.join(shown)}")
@@ -408,7 +404,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         if not args.grid:
             [(run, values)] = members.items()
-            report(chosen, run_all(chosen, run, values, args.force), paths.outputs() / run)
+            report(run_all(chosen, run, values, args.force), paths.outputs() / run)
             return
         for run in members:
             Run("series", run)  # its folder: workers of a cluster must see it
