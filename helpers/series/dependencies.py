@@ -52,10 +52,10 @@ def _nodes(source: str) -> list[ast.AST]:
 
 
 @functools.cache
-def _imports(source: str) -> list[tuple[str, set[str] | None]]:
-    """The dotted names that a source imports, each with what is used of it as `name.attribute`.
+def _imports(source: str) -> set[str]:
+    """The dotted names that a source imports, each with an attribute that is used of it, such as helpers.room.Small.
 
-    None stands for: it is also used in another way, such as handed on.
+    Without one where the name is also used in another way, such as handed on.
     """
     nodes = _nodes(source)
     names = Counter(node.id for node in nodes if isinstance(node, ast.Name))
@@ -63,37 +63,34 @@ def _imports(source: str) -> list[tuple[str, set[str] | None]]:
     for node in nodes:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             attributes[node.value.id].append(node.attr)
-    used = {name: set(attributes[name]) if len(attributes[name]) == count else None for name, count in names.items()}
-    found = []
+    found = set()
     for node in nodes:
-        if isinstance(node, ast.ImportFrom) and node.module:
-            found += [(f"{node.module}.{a.name}", used.get(a.asname or a.name, set())) for a in node.names]
-        elif isinstance(node, ast.Import):
-            found += [(alias.name, None) for alias in node.names]
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                dotted, used = f"{node.module}.{alias.name}", attributes[alias.asname or alias.name]
+                whole = not used or len(used) < names[alias.asname or alias.name]
+                found |= {dotted} if whole else {f"{dotted}.{attribute}" for attribute in used}
     return found
 
 
 def _behind(source: str) -> set[Path]:
-    """The files behind the imports of one source: files, rooms of which some names are used, or what these hold."""
+    """The files behind the imports of one source: files, or those of a room that may hold a name, all if it has none."""
     files = set()
-    for dotted, used in _imports(source):
+    for dotted in _imports(source):
         room, parts = paths.ROOT, dotted.split(".")
         if parts[0] not in PACKAGES:
             continue
         while parts and (room / parts[0]).is_dir():
             room /= parts.pop(0)
             files.add(room / "__init__.py")
-        if parts or used is not None:
-            files = files.union(*(_holders(room, name) for name in parts[:1] or used))
-        else:
-            files |= set(room.rglob("*.py"))
+        files |= _holders(room, parts[0]) if parts else set(room.rglob("*.py"))
     return files
 
 
 def _holders(room: Path, name: str) -> set[Path]:
-    """The files of a room that may hold a name: those called so, the one that its table gives, or else all."""
-    if (room / name).is_dir():
-        return set((room / name).rglob("*.py"))
+    """The files of a room that may hold a name: the one called so, the one that its table gives, or else all."""
     if (room / f"{name}.py").is_file():
         return {room / f"{name}.py"}
     init = room / "__init__.py"
