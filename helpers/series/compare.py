@@ -160,29 +160,20 @@ def report(found: Comparison) -> str:
     with atomic(folder / "comparison.png") as partial:
         plot(found).savefig(partial)
     shown = _shown(found)
-    rows = zip(
-        shown.index.get_level_values("metric"),
-        shown["value"],
-        shown["low"],
-        shown["high"],
-        shown["difference"],
-        strict=True,
-    )
     texts = [
         (
             number(value, metric),
             "" if pd.isna(low) else f"{number(low)} to {number(high)}",
             "" if pd.isna(gap) else f"{'-' if gap < 0 else '+'}{number(abs(gap), metric)}".replace("%", "points"),
         )
-        for metric, value, low, high, gap in rows
+        for (_, metric, _), value, low, high, gap in shown.itertuples()
     ]
     metrics = pd.DataFrame(texts, shown.index, ["value", "95 % interval", "difference"])
+    mcnemar = found.mcnemar.assign(p_value=found.mcnemar["p_value"].map("{:.2g}".format))
     parts = {
         "Parameters that differ": found.parameters.fillna("–"),
         f"Metrics, and differences from {first}": metrics,
-        f"McNemar's test against {first}, on the same test images": found.mcnemar.assign(
-            p_value=found.mcnemar["p_value"].map("{:.2g}".format)
-        ),
+        f"McNemar's test against {first}, on the same test images": mcnemar,
     }
     lines = [f"{title}\n{table.to_string()}\n" for title, table in parts.items() if len(table)]
     lines = lines if len(found.parameters) else ["No parameter differs.\n", *lines]
