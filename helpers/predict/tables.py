@@ -5,6 +5,7 @@ Explained in notebooks/06_custom_image_prediction.ipynb.
 
 import csv
 import io
+import itertools
 import math
 from collections import defaultdict
 from typing import NamedTuple
@@ -41,7 +42,7 @@ def to_table(picture: np.ndarray, rows: list[list[Character]]) -> tuple[list[Cel
 def in_grid(grid: Grid, rows: list[list[Character]]) -> list[Cell]:
     """The cells of a grid."""
     found = defaultdict(list)
-    for character in (character for row in rows for character in row):
+    for character in itertools.chain(*rows):
         left, top, wide, high = character.box
         if place := grid.cell(left + wide / 2, top + high / 2):
             found[place].append(character)
@@ -51,27 +52,19 @@ def in_grid(grid: Grid, rows: list[list[Character]]) -> list[Cell]:
 def in_columns(rows: list[list[Character]]) -> list[Cell]:
     """The numbers of each row; those that stand above each other are in one column."""
     words = [(number, word) for number, row in enumerate(rows) for word in _words(row)]
-    spans = sorted((word[0].box[0], word[-1].box[0] + word[-1].box[2]) for _, word in words)
-    columns: list[list[float]] = []
-    for left, right in spans:
-        if columns and left < columns[-1][1]:
-            columns[-1][1] = max(columns[-1][1], right)
-        else:
-            columns.append([left, right])
-    starts = [left for left, _ in columns]
+    starts, end = [], -math.inf
+    for left, right in sorted((word[0].box[0], word[-1].box[0] + word[-1].box[2]) for _, word in words):
+        if left >= end:
+            starts.append(left)
+        end = max(end, right)
     return [_cell(word, number, int(np.searchsorted(starts, word[0].box[0], "right")) - 1) for number, word in words]
 
 
 def _words(row: list[Character]) -> list[list[Character]]:
     """A row of digits as numbers."""
-    height = float(np.median([character.box[3] for character in row]))
-    words = [[row[0]]]
-    for character in row[1:]:
-        last = words[-1][-1].box
-        if character.box[0] - last[0] - last[2] > WORD * height:
-            words.append([])
-        words[-1].append(character)
-    return words
+    left, _, wide, high = np.transpose([character.box for character in row])
+    apart = left[1:] - (left + wide)[:-1] > WORD * np.median(high)
+    return [row[a:b] for a, b in itertools.pairwise([0, *(1 + np.flatnonzero(apart)), len(row)])]
 
 
 def _cell(characters: list[Character], row: int, column: int) -> Cell:
