@@ -6,6 +6,8 @@ Explained in notebooks/06_custom_image_prediction.ipynb.
 
 import importlib.util
 import threading
+from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from helpers.images.mnist_form import FIELD
 
 CLASSES = 10
 IMAGES_PER_PASS = 512  # in one forward pass: more is not faster, and takes memory
+Run = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # float32 (N, 28, 28, 1) -> logits (N, 10), features (N, F)
 
 
 def find_model(model: str | Path | None = None) -> Path:
@@ -44,7 +47,7 @@ def find_model(model: str | Path | None = None) -> Path:
 
 
 class Network:
-    """What both kinds have in common. Safe to use from several threads.
+    """The network in a LiteRT or Keras file. Safe to use from several threads.
 
     `sha256` is that of the LiteRT file, or of the one beside a Keras file: what was fitted to the network carries it.
     """
@@ -57,47 +60,39 @@ class Network:
         self._lock = threading.Lock()
         try:
             with quiet_stderr():
-                self._load()
+                self._run = (_run_keras if path.suffix.lower() == ".keras" else _run_lite)(path)
                 logits, features = self._run(np.zeros((2, FIELD, FIELD, 1), np.float32))
         except UserError:
             raise
         except Exception as error:  # what a damaged or foreign file makes a loader raise is not documented
-            raise UserError(f"The model {path.name} cannot be used ({_sentence(error)}): give another file.") from error
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:120]
+            raise UserError(f"The model {path.name} cannot be used ({reason}): give another file.") from error
         if logits.shape != (2, CLASSES) or features.ndim != 2 or len(features) != 2 or not np.isfinite(logits).all():
             raise UserError(f"The model {path.name} is not one for digits: it does not answer with {CLASSES} logits.")
+        self._none = logits[:0], features[:0]
 
     def __call__(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Logits (N, 10) and features (N, F), float32, of images uint8 (N, 28, 28). UserError for other arrays."""
         x = to_input(x)
         with self._lock:
-            # An empty array still needs shapes: they come from one black image.
             parts = [self._run(x[i : i + IMAGES_PER_PASS]) for i in range(0, len(x), IMAGES_PER_PASS)]
-            parts = parts or [tuple(a[:0] for a in self._run(np.zeros((1, *x.shape[1:]), np.float32)))]
-        return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        # An empty array still needs shapes.
+        return tuple(np.concatenate(arrays) for arrays in zip(self._none, *parts, strict=True))
 
 
-class LiteNetwork(Network):
-    """A LiteRT file with one float32 input (N, 28, 28, 1) and the named outputs `logits` and `features`."""
-
-    def _load(self) -> None:
-        interpreter = open_lite(self.path)
-        signatures = list(interpreter.get_signature_list().values())
-        if len(signatures) != 1 or not {"logits", "features"} <= set(signatures[0]["outputs"]):
-            raise UserError(f"The model {self.path.name} has no outputs named logits and features: give another file.")
-        inputs = interpreter.get_input_details()
-        fits = len(inputs) == 1 and tuple(inputs[0]["shape"][1:]) == (FIELD, FIELD, 1)
-        if not fits or inputs[0]["dtype"] != np.float32:
-            raise UserError(f"The model {self.path.name} does not take float32 images of 28×28: give another file.")
-        self._name = signatures[0]["inputs"][0]
-        self._runner = interpreter.get_signature_runner()
-
-    def _run(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        outputs = self._runner(**{self._name: x})
-        return outputs["logits"], outputs["features"]
+def _run_lite(path: Path) -> Run:
+    """What runs a LiteRT file with one float32 input (N, 28, 28, 1) and the named outputs `logits` and `features`."""
+    runner = open_lite(path)
+    if not {"logits", "features"} <= runner.get_output_details().keys():
+        raise UserError(f"The model {path.name} has no outputs named logits and features: give another file.")
+    (name, taken), *others = runner.get_input_details().items()
+    if others or tuple(taken["shape"][1:]) != (FIELD, FIELD, 1) or taken["dtype"] != np.float32:
+        raise UserError(f"The model {path.name} does not take float32 images of 28×28: give another file.")
+    return lambda x: itemgetter("logits", "features")(runner(**{name: x}))
 
 
 def open_lite(path: Path):
-    """LiteRT's interpreter of a file, with one thread. Raises UserError where LiteRT is missing, else what it raises."""
+    """What runs a LiteRT file, with one thread. Raises UserError where LiteRT is missing, else what it raises."""
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:
@@ -105,32 +100,32 @@ def open_lite(path: Path):
             "A .tflite model needs the package ai-edge-litert: install it with 'pip install ai-edge-litert'."
         ) from error
     # From its bytes, not its path: a path outside the system's encoding would not be found.
-    return Interpreter(model_content=path.read_bytes(), num_threads=1)
+    return Interpreter(model_content=path.read_bytes(), num_threads=1).get_signature_runner()
 
 
-class KerasNetwork(Network):
-    """A Keras file that ends in a Dense layer of 10 units, with softmax in it or after it.
+def _run_keras(path: Path) -> Run:
+    """What runs a Keras file that ends in a Dense layer of 10 units, with softmax in it or after it.
 
     The features are that layer's input. Its logits are worked out from them, so a model with softmax inside has
     its logits too: those of the notebooks of this series can all be used.
     """
+    import keras
 
-    def _load(self) -> None:
-        import keras
+    model = keras.models.load_model(path, compile=False)
+    if tuple(model.input_shape) != (None, FIELD, FIELD, 1):
+        raise UserError(f"The model {path.name} does not take images of 28×28: give another file.")
+    last = next((layer for layer in model.layers[::-1] if isinstance(layer, keras.layers.Dense)), None)
+    if last is None or last.units != CLASSES:
+        raise UserError(f"The model {path.name} is not one for digits: it does not end in {CLASSES} units.")
+    body = keras.Model(model.inputs[0], last.input)  # `input` is not there in a Sequential
+    kernel, *bias = (np.asarray(weights, np.float32) for weights in last.weights)
 
-        model = keras.models.load_model(self.path, compile=False)
-        if tuple(model.input_shape) != (None, FIELD, FIELD, 1):
-            raise UserError(f"The model {self.path.name} does not take images of 28×28: give another file.")
-        last = next((layer for layer in model.layers[::-1] if isinstance(layer, keras.layers.Dense)), None)
-        if last is None or last.units != CLASSES:
-            raise UserError(f"The model {self.path.name} is not one for digits: it does not end in {CLASSES} units.")
-        self._body = keras.Model(model.inputs[0], last.input)  # `input` is not there in a Sequential
-        self._weights = [np.asarray(weights, np.float32) for weights in last.weights]
-
-    def _run(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        features = np.asarray(self._body(x, training=False), np.float32)
-        kernel, *bias = self._weights
+    def run(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Logits and features."""
+        features = np.asarray(body(x, training=False), np.float32)
         return features @ kernel + sum(bias), features
+
+    return run
 
 
 def check_pair(file: Path, fitted_to: object, network: Network) -> None:
@@ -144,11 +139,4 @@ def check_pair(file: Path, fitted_to: object, network: Network) -> None:
 
 def load(model: str | Path | None = None) -> Network:
     """The network in the file that `find_model` finds. Raises UserError if there is none or it cannot be used."""
-    path = find_model(model)
-    return KerasNetwork(path) if path.suffix.lower() == ".keras" else LiteNetwork(path)
-
-
-def _sentence(error: Exception) -> str:
-    """The first line of an error, short enough for a sentence."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(".")[:120]
+    return Network(find_model(model))

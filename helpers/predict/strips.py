@@ -43,8 +43,16 @@ class StripReading(NamedTuple):
     answers: np.ndarray
 
     def probability(self, text: str) -> float:
-        """The probability of exactly these digits."""
-        return probability_of(text, self.answers)
+        """The probability of exactly these digits, summed over all their paths: CTC's forward algorithm."""
+        states = np.zeros(2 * len(text) + 1, int)  # a blank, a digit, a blank, …
+        states[1::2] = [int(digit) + 1 for digit in text]
+        jump = np.zeros(len(states), bool)  # from a digit to the next without a blank, unless they are equal
+        jump[3::2] = states[3::2] != states[1:-2:2]
+        reached = np.zeros(len(states) + 2)  # of each state, after two from which nothing comes
+        reached[2:4] = self.answers[0, states[:2]]
+        for answers in self.answers[1:]:
+            reached[2:] = (reached[2:] + reached[1:-1] + jump * reached[:-2]) * answers[states]
+        return float(reached[-2:].sum())
 
 
 def cut_strip(page: Page, row: Row, left: float, right: float) -> np.ndarray:
@@ -75,7 +83,7 @@ class StripNetwork:
         self._lock = threading.Lock()
         try:
             with quiet_stderr():
-                self._runner = open_lite(FILE).get_signature_runner()
+                self._runner = open_lite(FILE)
                 (self._name,) = self._runner.get_input_details()
                 shape = self._run(np.zeros((1, HIGH, BUCKET, 1), np.float32)).shape
         except UserError:
@@ -103,42 +111,22 @@ class StripNetwork:
                     found[i] = softmax(logits.astype(np.float64))
         return found
 
-    def __call__(self, strips: list[np.ndarray]) -> list[StripReading]:
-        """Reads strips, uint8 (HIGH, W) each."""
-        return [decode(probabilities) for probabilities in self.probabilities(strips)]
 
-
-@functools.cache
-def strip_network() -> StripNetwork:
-    """The shipped network for strips, loaded once. Raises what StripNetwork raises."""
-    return StripNetwork()
+strip_network = functools.cache(StripNetwork)  # loaded once
 
 
 def look(strips: list[np.ndarray]) -> list[StripReading]:
     """What the shipped network reads in strips, uint8 (HIGH, W) each; loads it when there is something to read."""
-    return strip_network()(strips) if strips else []
+    return [decode(answers) for answers in strip_network().probabilities(strips)] if strips else []
 
 
 def decode(probabilities: np.ndarray) -> StripReading:
     """The most probable path through answers (T, ANSWERS): equal neighbours are one digit, blanks are none."""
     path = probabilities.argmax(axis=1)
-    starts = np.flatnonzero((np.diff(path, prepend=0) != 0) & (path > 0))
-    ends = np.array([next((t for t in range(a, len(path)) if path[t] != path[a]), len(path)) for a in starts], int)
+    edges = np.flatnonzero(np.diff(path, prepend=-1, append=-1))  # where a run of equal answers begins, and the end
+    starts, ends = (part[path[edges[:-1]] > 0] for part in (edges[:-1], edges[1:]))
     text = "".join(str(path[start] - 1) for start in starts)
     spans = [probabilities[a:b, 1:] for a, b in zip(starts, ends, strict=True)]
     each = np.reshape([span.sum(axis=0) for span in spans], (-1, CLASSES))
     each /= each.sum(axis=1, keepdims=True)
     return StripReading(text, each, STRIDE * (starts + ends) / 2, probabilities)
-
-
-def probability_of(text: str, probabilities: np.ndarray) -> float:
-    """The probability of a text, summed over all its paths through answers (T, ANSWERS): CTC's forward algorithm."""
-    states = np.zeros(2 * len(text) + 1, int)  # a blank, a digit, a blank, …
-    states[1::2] = [int(digit) + 1 for digit in text]
-    jump = np.zeros(len(states), bool)  # from a digit to the next without a blank, unless they are equal
-    jump[3::2] = states[3::2] != states[1:-2:2]
-    reached = np.zeros(len(states) + 2)  # of each state, after two from which nothing comes
-    reached[2:4] = probabilities[0, states[:2]]
-    for answers in probabilities[1:]:
-        reached[2:] = (reached[2:] + reached[1:-1] + jump * reached[:-2]) * answers[states]
-    return float(reached[-2:].sum())

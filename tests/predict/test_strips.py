@@ -11,7 +11,7 @@ from helpers.errors import UserError
 from helpers.images.page import Piece, Row
 from helpers.predict import lines, strips
 from helpers.predict.predictor import Predictor
-from helpers.predict.strips import HIGH, StripReading, decode, probability_of
+from helpers.predict.strips import HIGH, StripReading, decode
 
 
 def answers(path):
@@ -54,7 +54,7 @@ def test_the_probability_of_a_text_is_that_of_all_its_paths():
         found[text] = found.get(text, 0.0) + np.prod([answers[t, c] for t, c in enumerate(path)])
     assert sum(found.values()) == pytest.approx(1)
     for text in ("", "7", "77", "12", "121", "000"):
-        assert probability_of(text, answers) == pytest.approx(found.get(text, 0.0))
+        assert decode(answers).probability(text) == pytest.approx(found.get(text, 0.0))
 
 
 @pytest.mark.parametrize("height", [60, 240, 3000])
@@ -73,11 +73,10 @@ def test_a_strip_shows_digits_of_one_height_in_its_middle(digits, shipped, heigh
 def test_strips_of_any_width_are_read_alike_alone_and_together(digits, shipped):
     pages = [lines.find(write(digits, [text])[0], shipped.judge) for text in ("7", "40", "3815", "201743")]
     cut = [strips.cut_strip(p.page, p.rows[0], p.rows[0].left - 20, p.rows[0].right + 20) for p in pages]
-    network = strips.strip_network()
-    together, alone = network(cut), [network([strip])[0] for strip in cut]
+    together, alone = strips.look(cut), [strips.look([strip])[0] for strip in cut]
     assert [read.text for read in together] == [read.text for read in alone] == ["7", "40", "3815", "201743"]
     assert np.allclose(*[[read.probability(read.text) for read in way] for way in (together, alone)], atol=0.02)
-    assert network([]) == []
+    assert strips.look([]) == []
 
 
 @pytest.mark.parametrize("overlap", [4, 14, 22])
