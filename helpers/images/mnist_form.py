@@ -78,9 +78,9 @@ def half_pixel_moves(x: np.ndarray) -> np.ndarray:
     return (np.round(moved) if np.issubdtype(x.dtype, np.integer) else np.stack(moved)).astype(x.dtype)
 
 
-def finish(cropped: np.ndarray) -> Steps:
-    """The last four steps, from a cropped mask to MNIST's form."""
-    low, high = (width * TRACE / BOX for width in STROKE)
+def finish(cropped: np.ndarray, side: int = TRACE) -> Steps:
+    """The last four steps, from a cropped mask with a longest side of `side` pixels to MNIST's form."""
+    low, high = (width * side / BOX for width in STROKE)
     steps = {"cropped": cropped, "stroke width": crop(normalise_stroke(cropped, low, high))}
     steps["20×20 box"] = fit_box(steps["stroke width"])
     steps["centred 28×28"] = centre_of_mass(steps["20×20 box"])

@@ -12,6 +12,7 @@ Boxes are (left, top, width, height) in pixels.
 import functools
 import itertools
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -22,7 +23,7 @@ import numpy as np
 from helpers import paths
 from helpers.errors import NoDigit, UserError
 from helpers.images.candidates import TINY, difference
-from helpers.images.mnist_form import BOX, STROKE, centre_of_mass, fit_box, trace
+from helpers.images.mnist_form import finish, trace
 from helpers.images.page import (
     Page,
     Piece,
@@ -35,7 +36,6 @@ from helpers.images.page import (
     typical_height,
 )
 from helpers.images.steps import Steps, check_picture, resize
-from helpers.images.strokes import crop, normalise_stroke
 from helpers.predict import strips
 from helpers.predict.strips import StripReading
 
@@ -92,8 +92,7 @@ class Guess:
     wide: float
     off: float
     cuts: int  # on how many sides, 0 to 2, it was cut from other ink
-    lean: float  # slant to the right, as a tangent
-    tilt: float = 0.0  # lean minus the row's
+    lean: float  # slant to the right, as a tangent; `make_guesses` subtracts that of the row
     probabilities: np.ndarray | None = None  # (10,)
     likely: float = 0.0  # log-odds of being a digit
     score: float = 0.0  # weighted sum of its facts
@@ -111,47 +110,33 @@ class Arc(NamedTuple):
 
 @dataclass(eq=False)
 class Word:
-    """Neighbouring characters of a row: the digits read in it, and how sure it is that they are a number."""
+    """Neighbouring characters of a row: the digits read in it, none if it is no number."""
 
-    guesses: list[Guess]
+    digits: list[Guess]
     left: float  # columns of its first and last ink
     right: float
-    number: bool  # whether it is kept
-    odds: float  # mean log-odds of its characters being digits
+    odds: float = SKIPPED  # mean log-odds of its characters being digits
+    is_barcode: bool = False
     left_out: float = 1.0  # probability that no digit in it was left out
     arcs: list[Arc] = field(default_factory=list)  # of all paths through its pieces
-    again: tuple[list[Character], float] | None = None  # after a second look: as `_share` returns it
-
-    @property
-    def digits(self) -> list[Guess]:
-        """Its guesses if it is a number, else none."""
-        return self.guesses if self.number else []
+    again: tuple[StripReading, list[tuple[float, ...]]] | None = None  # a second look, and the boxes of its digits
 
     @property
     def text(self) -> str:
         """Its digits."""
         return "".join(str(guess.probabilities.argmax()) for guess in self.digits)
 
-    @functools.cached_property
-    def confidence(self) -> float:
-        """The probability of its text."""
-        return self.probability(self.text)
-
     def probability(self, text: str) -> float:
         """The probability that exactly these digits stand in it, over all paths through its pieces."""
-        if self.number:
+        if self.digits:
             return spell(self.arcs, text)
         none = float(self.left_out / (1 + np.exp(self.odds)))
         return none if text == "" else (1 - none) * spell(self.arcs, text)
 
-
-class Lines(NamedTuple):
-    """What `read` returns: the characters of each row, top to bottom, and what they may lack."""
-
-    rows: list[list[Character]]
-    complete: float  # probability that no digit was left out
-    unseen: int  # pieces of ink that were not looked at
-    steps: Steps
+    @functools.cached_property
+    def confidence(self) -> float:
+        """The probability of its text."""
+        return self.probability(self.text)
 
 
 class Found(NamedTuple):
@@ -162,7 +147,6 @@ class Found(NamedTuple):
     page: Page
     rows: list[Row]
     guesses: list[list[Guess]]
-    scale: float  # pixels of the picture per pixel of the page
     evidence: float  # how well the digits suit the network; decides between the two polarities
 
     @property
@@ -174,52 +158,65 @@ class Found(NamedTuple):
 # Reading ------------------------------------------------------------------------------------------------------
 
 
-def read(picture: np.ndarray, judge: Judge, look: Look | None = None) -> Lines:
+def read(
+    picture: np.ndarray, judge: Judge, look: Look | None = None
+) -> tuple[list[list[Character]], float, int, Steps]:
     """Reads all digits of a picture, uint8 (H, W) or (H, W, 3); `look` reads words that are in doubt once more.
 
-    Boxes are in the picture's own pixels, rows without digits are left out. Raises NoDigit if there is no digit at
-    all, UserError if the array is no picture.
+    Returns the characters of each row, top to bottom, the probability that no digit was left out, how many pieces of
+    ink were not looked at, and the steps. Boxes are in the picture's own pixels, rows without digits are left out.
+    Raises NoDigit if there is no digit at all, UserError if the array is no picture.
     """
     picture = check_picture(picture)
     found = find(picture, judge)
     if look:
-        look_again(found, look, picture)
-    rows, complete = [], 1.0
-    for words in found.words:
-        rows.append([])
-        for word in words:
-            first = [_character(guess, picture, found.scale) for guess in word.digits]
-            characters, whole = word.again or _share(first, word.left_out, word.confidence)
-            rows[-1] += characters
-            complete *= whole
+        look_again(found, look)
+    settled = [[settle(word) for word in words] for words in found.words]
+    complete = math.prod(whole for words in settled for _, whole in words)
+    rows = [[_in_picture(c, picture, found.page) for characters, _ in words for c in characters] for words in settled]
     rows = [row for row in rows if row]
     if not rows:
         among = f"none of what was looked at looks like one, {found.unseen:,} pieces of ink were not looked at"
         raise NoDigit(f"No digit was found: {among if found.unseen else 'nothing in the picture looks like one'}.")
     steps = {"picture": picture, "background removed": found.page.ink, "pieces": _coloured(found.page, found.rows)}
     steps["reading"] = annotate(picture, [character for row in rows for character in row])
-    return Lines(rows, complete, found.unseen, steps)
+    return rows, complete, found.unseen, steps
 
 
-def _character(guess: Guess, picture: np.ndarray, scale: float) -> Character:
-    """A guess as part of the answer: confidence is that of being one digit, and this one; the box in picture pixels."""
-    answer = _answer(guess.probabilities, _in_picture(guess.box, picture, scale))
-    return answer._replace(confidence=float(answer.confidence * guess.posterior))
+def settle(word: Word) -> tuple[list[Character], float]:
+    """The characters of a word, their boxes in the page, and the probability that none was left out.
+
+    Confidences are those of being one digit, and this one, changed so that the product of all is the text's.
+    """
+    characters = [_answer(guess.probabilities, guess.box, guess.posterior) for guess in word.digits]
+    complete, sure = word.left_out, word.confidence
+    if word.again:
+        reading, boxes = word.again
+        text, sure = _agree(word, reading)
+        if text != word.text:
+            characters, complete = list(map(_answer, reading.probabilities, boxes)), 1.0
+        elif text == reading.text:
+            both = [np.multiply(c.probabilities, p) for c, p in zip(characters, reading.probabilities, strict=True)]
+            characters = [_answer(p / p.sum(), c.box) for p, c in zip(both, characters, strict=True)]
+    logs = np.log(np.clip([*(c.confidence for c in characters), complete], 1e-12, 1 - 1e-12))
+    *each, complete = np.exp(np.log(max(sure, 1e-12)) * logs / logs.sum()).tolist()
+    return [c._replace(confidence=x) for c, x in zip(characters, each, strict=True)], complete
 
 
-def _answer(probabilities: np.ndarray, box: tuple[int, int, int, int]) -> Character:
+def _answer(probabilities: np.ndarray, box: tuple[float, ...], posterior: float = 1.0) -> Character:
     """The most probable digit of ten as part of the answer, UNKNOWN where it is not probable enough."""
     digit = int(np.argmax(probabilities))
     text = str(digit) if probabilities[digit] >= KNOWN else UNKNOWN
-    return Character(text, float(probabilities[digit]), box, tuple(map(float, probabilities)))
+    return Character(text, float(probabilities[digit]) * posterior, box, tuple(map(float, probabilities)))
 
 
-def _in_picture(box: tuple[float, ...], picture: np.ndarray, scale: float) -> tuple[int, int, int, int]:
-    """A box of the page in the picture's pixels, inside of it."""
+def _in_picture(character: Character, picture: np.ndarray, page: Page) -> Character:
+    """A character whose box is in the page with its box in the picture's pixels, inside of it."""
     height, width = picture.shape[:2]
-    left, top, wide, high = (scale * n for n in box)
-    x, y = min(max(0, round(left)), width - 1), min(max(0, round(top)), height - 1)
-    return x, y, max(1, min(round(wide), width - x)), max(1, min(round(high), height - y))
+    scale = max(height, width) / max(page.mask.shape)
+    left, top, wide, high = (round(scale * n) for n in character.box)
+    x, y = min(max(0, left), width - 1), min(max(0, top), height - 1)
+    return character._replace(box=(x, y, max(1, min(wide, width - x)), max(1, min(high, height - y))))
 
 
 def _coloured(page: Page, rows: list[Row]) -> np.ndarray:
@@ -251,16 +248,14 @@ def annotate(picture: np.ndarray, characters: list[Character]) -> np.ndarray:
 
 def find(picture: np.ndarray, judge: Judge) -> Found:
     """Reads a picture in each plausible polarity, resized so that digits have a good height. Raises NoDigit."""
-    longest = max(picture.shape[:2])
-    gray = to_grey(resize(picture, min(PAGE_SIDE, 3 * longest)))
+    gray = to_grey(resize(picture, min(PAGE_SIDE, 3 * max(picture.shape[:2]))))
     evidence = page_polarity(gray)
     found, refusal = [], None
     for dark_ink in (evidence > 0, evidence <= 0):
         if found and abs(evidence) > ONE_POLARITY:
             break
         try:
-            page, rows, unseen = _find_ink(picture, gray, dark_ink)
-            found.append(_recognise(page, rows, unseen, longest / max(page.mask.shape), judge))
+            found.append(_recognise(*_find_ink(picture, gray, dark_ink), judge))
         except NoDigit as error:
             refusal = refusal or error
     if not found:
@@ -292,7 +287,7 @@ def _rows(page: Page) -> tuple[Page, list[Row], int]:
     return page, find_rows(pieces), unseen
 
 
-def _recognise(page: Page, rows: list[Row], unseen: int, scale: float, judge: Judge) -> Found:
+def _recognise(page: Page, rows: list[Row], unseen: int, judge: Judge) -> Found:
     """The digits in rows of pieces; `unseen` others were too many."""
     for row in rows:
         parts = [part for piece in row.pieces for part in cut(piece, page.ink, row.height, page.stroke)]
@@ -305,7 +300,7 @@ def _recognise(page: Page, rows: list[Row], unseen: int, scale: float, judge: Ju
             guess.score = weigh("digit", digit_facts(guess))
     arcs = [make_arcs(row, its, page.stroke) for row, its in zip(rows, guesses, strict=True)]
     words = [split_words(row, *best_path(row, its), its) for row, its in zip(rows, arcs, strict=True)]
-    found = Found(words, unseen + more, page, rows, guesses, scale, -1.0)
+    found = Found(words, unseen + more, page, rows, guesses, -1.0)
     suit = [g.probabilities.max() + 0.2 * np.clip(g.likely, -5, 5) for g in found.digits]
     return found._replace(evidence=float(np.mean(suit))) if suit else found
 
@@ -320,12 +315,8 @@ def row_strips(picture: np.ndarray, judge: Judge) -> list[np.ndarray]:
     return [strips.cut_strip(found.page, row, row.left - more, row.right + more) for row, more in edges]
 
 
-def look_again(found: Found, look: Look, picture: np.ndarray) -> None:
-    """Reads the words that are in doubt once more, as a whole; sets what they are `again`.
-
-    Two readers that work differently seldom make the same mistake. So each is asked about both texts, the probabilities
-    are multiplied, and the text with the higher product is taken.
-    """
+def look_again(found: Found, look: Look) -> None:
+    """Reads the words that are in doubt once more, as a whole; sets what they are `again`."""
     doubtful = []
     for row, words in zip(found.rows, found.words, strict=True):
         for i, word in enumerate(words):
@@ -335,26 +326,19 @@ def look_again(found: Found, look: Look, picture: np.ndarray) -> None:
             left = max(word.left - AROUND * row.height, (before + word.left) / 2)
             right = min(word.right + AROUND * row.height, (word.right + after) / 2)
             fits = (right - left) * strips.DIGIT / row.height <= strips.WIDEST
-            if word.confidence < DOUBTFUL and fits and not _is_barcode(row, word.guesses):
+            if word.confidence < DOUBTFUL and fits and not word.is_barcode:
                 doubtful.append((row, word, left, right))
     cut = [strips.cut_strip(found.page, row, left, right) for row, _, left, right in doubtful]
     for (row, word, left, right), reading in zip(doubtful, look(cut), strict=True):
-        characters, complete = [_character(guess, picture, found.scale) for guess in word.digits], word.left_out
-        text, sure = _agree(word, reading)
-        if text != word.text:
-            centres = left + reading.centres * row.height / strips.DIGIT
-            boxes = [_in_picture(box, picture, found.scale) for box in _boxes(row, left, centres, right)]
-            characters, complete = list(map(_answer, reading.probabilities, boxes)), 1.0
-        elif text == reading.text:
-            both = [np.multiply(c.probabilities, p) for c, p in zip(characters, reading.probabilities, strict=True)]
-            characters = [_answer(p / p.sum(), c.box) for p, c in zip(both, characters, strict=True)]
-        word.again = _share(characters, complete, sure)
+        word.again = reading, _boxes(row, left, left + reading.centres * row.height / strips.DIGIT, right)
 
 
 def _agree(word: Word, reading: StripReading) -> tuple[str, float]:
     """Which text of two readers is the more probable one, and how probable it is.
 
-    Neither reader rules anything out (SLIP), and a text that lacks digits of the other has to be more probable (LOST).
+    Two readers that work differently seldom make the same mistake. So each is asked about both texts, the probabilities
+    are multiplied, and the text with the higher product is taken. Neither reader rules anything out (SLIP), and a text
+    that lacks digits of the other has to be more probable (LOST).
     """
     texts = list(dict.fromkeys((word.text, reading.text)))
     shortest, longest = min(map(len, texts)), max(map(len, texts))
@@ -365,13 +349,6 @@ def _agree(word: Word, reading: StripReading) -> tuple[str, float]:
     another = np.prod([1 - sum(reader) + SLIP for reader in readers]) * np.exp(LOST * (shortest - longest))
     best = int(np.argmax(chances))
     return texts[best], float(chances[best] / (sum(chances) + another))
-
-
-def _share(characters: list[Character], complete: float, sure: float) -> tuple[list[Character], float]:
-    """The confidences of a word's characters, and that none is left out, changed so that their product is `sure`."""
-    logs = np.log(np.clip([*(character.confidence for character in characters), complete], 1e-12, 1 - 1e-12))
-    *each, complete = np.exp(np.log(max(sure, 1e-12)) * logs / logs.sum()).tolist()
-    return [c._replace(confidence=x) for c, x in zip(characters, each, strict=True)], complete
 
 
 def _boxes(row: Row, left: float, centres: np.ndarray, right: float) -> list[tuple[float, ...]]:
@@ -417,7 +394,7 @@ def cut(piece: Piece, ink: np.ndarray, height: float, stroke: float) -> list[Pie
     near = max(2, round((0.07 if wide else 0.1) * scale * height))
     seams: list[np.ndarray] = []
     for x in range(near, small.shape[1] - near):
-        lowest = costs[x] <= costs[max(0, x - near) : x + near + 1].min()
+        lowest = costs[x] <= costs[x - near : x + near + 1].min()
         if costs[x] >= most or not lowest or (seams and x - seams[-1][middle] < near):
             continue
         path = np.full(len(small), x)
@@ -468,6 +445,7 @@ def make_guesses(page: Page, rows: list[Row]) -> tuple[list[list[Guess]], int]:
     Also returns how many pieces lie in rows for which there was no room.
     """
     guesses, room, unseen = [], MAX_GUESSES, 0
+    page = page._replace(ink=np.pad(page.ink, 2))  # the margin of a digit at the edge
     for row in rows:
         spans = [(i, j) for i in range(len(row.pieces)) for j in range(i + 1, min(i + TOGETHER, len(row.pieces)) + 1)]
         its = [guess for first, last in spans[:room] if (guess := _guess(page, row, first, last))]
@@ -475,13 +453,13 @@ def make_guesses(page: Page, rows: list[Row]) -> tuple[list[list[Guess]], int]:
         room = max(0, room - len(its))
         upright = float(np.median([g.lean for g in its if 0.7 < g.high < 1.15 and not g.cuts] or [0.0]))
         for guess in its:
-            guess.tilt = guess.lean - upright
+            guess.lean -= upright
         guesses.append(its)
     return guesses, unseen
 
 
 def _guess(page: Page, row: Row, first: int, last: int) -> Guess | None:
-    """Some pieces as one digit; None if they are too wide, too small, too far apart, or hold too little ink."""
+    """Pieces of a page padded by 2 as one digit; None if too wide, too small, too far apart, or with too little ink."""
     pieces = row.pieces[first:last]
     left, top, right, bottom = extent(pieces)
     wide, high = right - left, bottom - top
@@ -492,12 +470,9 @@ def _guess(page: Page, row: Row, first: int, last: int) -> Guess | None:
     for p in pieces:
         place = mask[p.top - top + 2 : p.bottom - top + 2, p.left - left + 2 : p.right - left + 2]
         place[p.mask] = 255
-    ink = np.zeros_like(mask)
-    y, x = max(0, top - 2), max(0, left - 2)
-    around = page.ink[y : bottom + 2, x : right + 2]
-    ink[y - top + 2 : y - top + 2 + around.shape[0], x - left + 2 : x - left + 2 + around.shape[1]] = around
+    ink = page.ink[top : bottom + 4, left : right + 4]
     try:
-        image = to_mnist(trace(ink, mask, page.level, DIGIT_SIDE))
+        image = finish(trace(ink, mask, page.level, DIGIT_SIDE), DIGIT_SIDE)["centred 28×28"]
     except NoDigit:  # a sliver that vanishes as it shrinks
         return None
     wholes = {p.whole for p in pieces}
@@ -512,13 +487,6 @@ def _guess(page: Page, row: Row, first: int, last: int) -> Guess | None:
     )  # fmt: skip
 
 
-def to_mnist(cropped: np.ndarray) -> np.ndarray:
-    """A cropped mask with a longest side of DIGIT_SIDE pixels as 28×28, by the last steps for single digits."""
-    low, high = (width * DIGIT_SIDE / BOX for width in STROKE)
-    thick = crop(normalise_stroke(cropped, low, high))
-    return centre_of_mass(fit_box(thick))
-
-
 # Scores -------------------------------------------------------------------------------------------------------
 
 
@@ -529,10 +497,8 @@ def weights() -> dict:
     A shape is the mean and the standard deviation of width divided by height. Raises UserError for a damaged file.
     """
     try:
-        found = json.loads(WEIGHTS.read_text(encoding="utf-8"))
-        return {name: found[name] for name in ("digit", "rest", "shapes")} | {
-            "network_sha256": found.get("network_sha256")
-        }
+        found = {"network_sha256": None} | json.loads(WEIGHTS.read_text(encoding="utf-8"))
+        return {name: found[name] for name in ("digit", "rest", "shapes", "network_sha256")}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{paths.display(WEIGHTS)} cannot be used ({error}): get it anew.") from error
 
@@ -560,7 +526,7 @@ def digit_facts(guess: Guess) -> dict[str, float]:
         "broad": min(max(0, broad), 5.0),
         "off": min(max(0, guess.off - 0.12), 0.3),
         "cuts": guess.cuts,
-        "tilted one": one * min(abs(guess.tilt), 0.5),
+        "tilted one": one * min(abs(guess.lean), 0.5),
         "tall one": one * max(0, guess.high - 1.1),
     }
 
@@ -672,27 +638,22 @@ def split_words(row: Row, path: list[Guess], left_out: list[tuple[int, int, floa
         digit_sized = 0.6 < (bottom - top) / row.height < 1.6 and right - left > 0.35 * row.height
         if digit_sized and read.isdisjoint(range(first, last)):
             characters.append((left, right, SKIPPED, None))
-    characters.sort(key=lambda character: character[0])
-    gaps = [after[0] - before[1] for before, after in itertools.pairwise(characters)]
-    space = max(0.35 * row.height, 1.8 * float(np.median(gaps))) if gaps else 0.35 * row.height
-    groups = [characters[:1]]
-    for gap, character in zip(gaps, characters[1:], strict=True):
-        if gap > space:
-            groups.append([])
-        groups[-1].append(character)
+    # A row in which nothing has the size of a digit is one skipped character.
+    characters = sorted(characters or [(row.left, row.right, SKIPPED, None)], key=lambda character: character[0])
+    gaps = np.array([after[0] - before[1] for before, after in itertools.pairwise(characters)])
+    space = max(0.35 * row.height, 1.8 * float(np.median(gaps)) if gaps.size else 0.0)
     words = []
-    for group in groups:
-        odds = float(np.mean([character[2] for character in group] or [SKIPPED]))
-        letters = any(character[3] is None for character in group)
-        guesses = [guess for *_, guess in group if guess]
-        asked = SHORT_NUMBER if len(group) < 3 else AMONG_LETTERS if letters else NUMBER
-        left = min((character[0] for character in group), default=row.left)
-        right = max((character[1] for character in group), default=row.right)
-        words.append(Word(guesses, left, right, odds > asked and not _is_barcode(row, guesses), odds))
+    for start, end in itertools.pairwise([0, *(1 + np.flatnonzero(gaps > space)), len(characters)]):
+        lefts, rights, odds, guesses = zip(*characters[start:end], strict=True)
+        digits = [guess for guess in guesses if guess]
+        asked = SHORT_NUMBER if len(guesses) < 3 else AMONG_LETTERS if None in guesses else NUMBER
+        is_barcode, mean = _is_barcode(row, digits), float(np.mean(odds))
+        is_number = mean > asked and not is_barcode
+        words.append(Word(digits if is_number else [], lefts[0], max(rights), mean, is_barcode))
     for left, right, none in left_out:
         nearest = min(words, key=lambda word: max(word.left - right, left - word.right))
         if max(nearest.left - right, left - nearest.right) > space:
-            words.append(nearest := Word([], left, right, False, SKIPPED))
+            words.append(nearest := Word([], left, right))
         nearest.left, nearest.right = min(nearest.left, left), max(nearest.right, right)
         nearest.left_out *= none
     for word in words:
@@ -746,9 +707,7 @@ def _crowded(steps: Steps) -> bool:
             return False
     left, top, wide, high, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)[2][1:].T
     inside = (left > 0) & (top > 0) & (left + wide < mask.shape[1]) & (top + high < mask.shape[0])
-    if not inside.any():
-        return False
-    inside &= high > 0.2 * high[inside].max()
+    inside &= high > 0.2 * high[inside].max(initial=0)
     if np.count_nonzero(inside) > CROWD:
         return True
     left, top, wide, high = (n[inside] for n in (left, top, wide, high))

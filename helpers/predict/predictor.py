@@ -50,11 +50,8 @@ class Predictor:
     def __init__(self, model: str | Path | None = None):
         """Loads a model and what was fitted to it: calibration.json and gate.npz in the same folder.
 
-        Args:
-            model: A .tflite or .keras file; by default the shipped one, see `find_model`.
-
-        Raises:
-            UserError: If there is none, or if one of the files cannot be used or belongs to another model.
+        `model` is a .tflite or .keras file; by default the shipped one, see `find_model`. Raises UserError if there is
+        none, or if one of the files cannot be used or belongs to another model.
         """
         self.network = load(model)  # uint8 (N, 28, 28) -> logits (N, 10), features (N, F)
         self.look = None  # a second look at words in doubt: with the shipped model, where LiteRT is there
@@ -66,31 +63,22 @@ class Predictor:
         digit_score(*self.network(np.zeros((1, FIELD, FIELD), np.uint8)), self.calibration)
 
     def probabilities(self, x: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities of prepared images.
+        """Calibrated probabilities (N, 10) of prepared images uint8 (N, 28, 28). Raises UserError for other arrays.
 
         Images of which the network is not SURE get a second look, by `half_pixel_moves`: the mean of all five
         answers counts. Only those, since it takes five times as long.
-
-        Args:
-            x: uint8 (N, 28, 28).
-
-        Returns:
-            (N, 10), each row adding up to 1.
-
-        Raises:
-            UserError: For other arrays.
         """
-        return self._look_again(x, softmax(self.network(x)[0], self.calibration.temperature))
+        return self._look_again(x, self.network(x)[0])
 
-    def _look_again(self, x: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-        """The probabilities (N, 10) of images after a second look at those of which the network is not SURE."""
+    def _look_again(self, x: np.ndarray, logits: np.ndarray) -> np.ndarray:
+        """As `probabilities`, of images whose logits (N, 10) are known."""
+        probabilities = softmax(logits, self.calibration.temperature)
         doubtful = probabilities.max(axis=1) < SURE
         if not doubtful.any():
             return probabilities
         moved = half_pixel_moves(np.asarray(x)[doubtful])
         logits, _ = self.network(moved.reshape(-1, FIELD, FIELD))
         answers = softmax(logits, self.calibration.temperature).reshape(len(moved), -1, logits.shape[1])
-        probabilities = probabilities.copy()
         probabilities[doubtful] = (probabilities[doubtful] + answers.sum(axis=0)) / (1 + len(moved))
         return probabilities
 
@@ -107,13 +95,11 @@ class Predictor:
             A `Reading`; `text` is empty and `confidence` None unless `status` is "ok".
         """
         started = time.perf_counter()
-        steps: Steps = {}
         try:
             picture = _picture(source, detail=LINE_DETAIL) if line or table else _picture(source)
-            steps = {"picture": picture}
             reading = self._read_lines(picture, table) if line or table else self._read_digit(picture)
         except NoDigit as error:
-            reading = Reading("rejected", reason=str(error), steps=steps)
+            reading = Reading("rejected", reason=str(error), steps={"picture": picture})
         except UserError as error:
             reading = Reading("error", reason=str(error))
         return replace(reading, seconds=time.perf_counter() - started)
@@ -124,7 +110,7 @@ class Predictor:
         logits, features = self.network(np.stack([steps[LAST] for steps in candidates]))
         best = choose(logits, self.calibration.prior)
         steps, one = candidates[best], slice(best, best + 1)
-        probabilities = self._look_again(steps[LAST][None], softmax(logits[one], self.calibration.temperature))[0]
+        probabilities = self._look_again(steps[LAST][None], logits[one])[0]
         score = float(digit_score(logits[one], features[one], self.calibration)[0])
         known = {"probabilities": probabilities, "score": score, "steps": steps, "candidates": candidates}
         # Not "score < threshold": with NaN nothing is sure, so it is refused.
@@ -139,18 +125,16 @@ class Predictor:
 
     def _read_lines(self, picture: np.ndarray, table: bool) -> Reading:
         """Reads all digits of a picture, uint8. Raises what `lines.read` raises."""
-        found = lines.read(picture, self.judge, self.look)
-        characters = tuple(character for row in found.rows for character in row)
-        text = " ".join("".join(character.text for character in row) for row in found.rows)
-        confidence = found.complete * math.prod(character.confidence for character in characters)
-        cells, outside = to_table(picture, found.rows) if table else ([], 0)
+        rows, complete, unseen, steps = lines.read(picture, self.judge, self.look)
+        characters = tuple(character for row in rows for character in row)
+        text = " ".join("".join(character.text for character in row) for row in rows)
+        confidence = complete * math.prod(character.confidence for character in characters)
+        cells, outside = to_table(picture, rows) if table else ([], 0)
         notes = [f"{outside:,} digits stand outside the grid, in no cell."] if outside else []
-        if found.unseen:  # any of them may be a digit
-            notes.append(f"{found.unseen:,} pieces of ink were not looked at: read the page in parts.")
+        if unseen:  # any of them may be a digit
+            notes.append(f"{unseen:,} pieces of ink were not looked at: read the page in parts.")
             confidence = 0.0
-        return Reading(
-            "ok", text, confidence, " ".join(notes), steps=found.steps, characters=characters, cells=tuple(cells)
-        )
+        return Reading("ok", text, confidence, " ".join(notes), steps=steps, characters=characters, cells=tuple(cells))
 
     def judge(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The `lines.Judge` of images uint8 (N, 28, 28): calibrated probabilities (N, 10), and log-odds (N,).

@@ -140,7 +140,8 @@ def word_of(chances, left_out=1.0):
             guesses.append(guess)
         arcs.append(lines.Arc(0, 1, float(np.log(chance)), guess))
     best = max(chances, key=chances.get)
-    return lines.Word(guesses[:1] if best else [], 50, 65, bool(best), 2.0 if best else -9.0, left_out, arcs)
+    odds = 2.0 if best else -9.0
+    return lines.Word(guesses[:1] if best else [], 50, 65, odds, left_out=left_out, arcs=arcs)
 
 
 @pytest.mark.parametrize(
@@ -156,9 +157,9 @@ def word_of(chances, left_out=1.0):
 )
 def test_of_two_texts_the_one_with_the_higher_product_is_taken(first, second, sure, taken):
     word = word_of(first, left_out=first.get(None, 1.0))
-    found = lines.Found([[word]], 0, PAGE, [PIECE], [[]], 1.0, 0.0)
-    lines.look_again(found, lambda cut: [said(second, sure)], np.zeros((100, 200), np.uint8))
-    characters, complete = word.again
+    found = lines.Found([[word]], 0, PAGE, [PIECE], [[]], 0.0)
+    lines.look_again(found, lambda cut: [said(second, sure)])
+    characters, complete = lines.settle(word)
     assert "".join(c.text for c in characters) == taken
     total = complete * np.prod([c.confidence for c in characters])
     assert 0 < total < 1 and (total > max(sure, word.confidence)) == (word.text == second)
@@ -167,11 +168,11 @@ def test_of_two_texts_the_one_with_the_higher_product_is_taken(first, second, su
 
 def test_a_digit_that_may_be_any_of_several_is_settled_by_a_second_look():
     word = word_of({"7": 1.0})
-    word.guesses[0].probabilities = np.array([0.02, 0.4, 0.02, 0.02, 0.02, 0.02, 0.02, 0.44, 0.02, 0.02])
-    assert lines._answer(word.guesses[0].probabilities, (0, 0, 1, 1)).text == "?"
-    found = lines.Found([[word]], 0, PAGE, [PIECE], [[]], 1.0, 0.0)
-    lines.look_again(found, lambda cut: [said("7", 0.9)], np.zeros((100, 200), np.uint8))
-    ((character,), _) = word.again
+    word.digits[0].probabilities = np.array([0.02, 0.4, 0.02, 0.02, 0.02, 0.02, 0.02, 0.44, 0.02, 0.02])
+    assert lines._answer(word.digits[0].probabilities, (0, 0, 1, 1)).text == "?"
+    found = lines.Found([[word]], 0, PAGE, [PIECE], [[]], 0.0)
+    lines.look_again(found, lambda cut: [said("7", 0.9)])
+    ((character,), _) = lines.settle(word)
     assert character.text == "7" and character.probabilities[7] > 0.9
 
 
