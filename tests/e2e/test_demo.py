@@ -17,7 +17,7 @@ from helpers.images.candidates import difference
 from helpers.images.decode import read_image
 from helpers.images.mnist_form import finish, trace
 from helpers.predict.confidence import digit_score, softmax
-from helpers.predict.network import KerasNetwork
+from helpers.predict.network import Network
 from helpers.predict.predictor import Predictor
 from tools import make_demo
 
@@ -130,7 +130,7 @@ def test_the_network_answers_as_in_python(visit, predictor):
 
 def test_a_student_network_answers_as_in_keras(visit, model):
     x = data.load().x_test[:20]
-    expected = softmax(KerasNetwork(model)(x)[0])
+    expected = softmax(Network(model)(x)[0])
     found = visit("inside.html").evaluate(
         "(images) => images.map((image) => softmax(run(network, image).logits))", x.reshape(len(x), -1).tolist()
     )

@@ -59,12 +59,12 @@ def test_a_stopped_training_goes_on_to_the_same_network(tmp_path, monkeypatch):
     assert all(np.array_equal(one, other) for one, other in zip(weights("whole"), weights("stopped"), strict=True))
 
     monkeypatch.setattr(reading, "FILE", tmp_path / "reference" / "strips.tflite")
-    assert reading.StripNetwork()([np.zeros((reading.HIGH, 64), np.uint8)])[0].probabilities.shape[1] == 10
+    assert reading.StripNetwork().probabilities([np.zeros((reading.HIGH, 64), np.uint8)])[0].shape[1] == 11
 
 
 def test_the_shipped_network_reads_new_strips():
     x, texts = simulated.strips(400, 77)
-    read = reading.strip_network()(list(x))
+    read = reading.look(list(x))
     right = np.array([found.text == text for found, text in zip(read, texts, strict=True)])
     sure = np.array([found.probability(found.text) > 0.95 for found in read])
     assert right.mean() > 0.75 and sure.mean() > 0.4 and right[sure].mean() > 0.96
