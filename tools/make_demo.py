@@ -8,11 +8,13 @@ Keras files are read without Keras, whose import would take longer than all the 
 """
 
 import argparse
+import base64
 import io
 import json
 import re
 import shutil
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import h5py
@@ -32,7 +34,6 @@ REPORT = "report.keras"  # the network that notebook 03 trains
 # Of a weight. On 200 test images, the hardest among them, no probability moves by more than 0.0007, and the reading page
 # loads 650 kB; with 10 bits it is 0.004 and 550 kB, with 8 bits 0.012 and 460 kB.
 BITS = 12
-ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"  # 6 bits a letter
 # `models.networks.local_contrast` as Keras stores it: its layers, how much the contrast of the whole image counts, and
 # what is added before the root.
 CONTRAST = "AveragePooling2D Subtract Multiply AveragePooling2D Mean AveragePooling2D Multiply Add Add Sqrt TrueDivide"
@@ -54,15 +55,14 @@ SETTINGS = {
 
 
 def pack(array: np.ndarray, bits: int = BITS) -> dict:
-    """An array (…, C) as network.js unpacks it: whole numbers of `bits` bits, times a step for each place in C."""
+    """An array (…, C) as network.js unpacks it: whole numbers of `bits` bits in base64, times a step for each place in C."""
     most = 2 ** (bits - 1) - 1
     step = np.abs(array).reshape(-1, array.shape[-1]).max(axis=0) / most
     step[step == 0] = 1
     codes = np.round(array / step).astype(np.int64).ravel() + most + 1
-    stream = ((codes[:, None] >> np.arange(bits)[::-1]) & 1).ravel()
-    stream = np.pad(stream, (0, -stream.size % 6)).reshape(-1, 6)
-    letters = np.array(list(ALPHABET))[stream @ (1 << np.arange(6)[::-1])]
-    return {"shape": array.shape, "bits": bits, "steps": numbers(step), "letters": "".join(letters)}
+    stream = np.packbits((codes[:, None] >> np.arange(bits)[::-1]) & 1)
+    letters = base64.b64encode(stream).decode()
+    return {"shape": array.shape, "bits": bits, "steps": numbers(step), "letters": letters}
 
 
 def numbers(array: np.ndarray) -> list[float]:
@@ -78,50 +78,45 @@ def read_network(path: Path) -> tuple[list[dict], int]:
     factor is negative. Raises UserError for a damaged file, and for layers that the page does not run.
     """
     try:
-        with zipfile.ZipFile(path) as file:
-            layers = json.loads(file.read("config.json"))["config"]["layers"]
-            with h5py.File(io.BytesIO(file.read("model.weights.h5"))) as stored:
-                arrays = _read_arrays(layers, stored["layers"])
+        layers = _read_layers(path)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise UserError(
             f"{paths.display(path)} cannot be read as a Keras model ({error}): give another file."
         ) from error
     found: list[dict] = []
-    names = [layer["class_name"] for layer in layers]
-    layers = list(zip(names, (layer["config"] for layer in layers), arrays, strict=True))[names[0] == "InputLayer" :]
+    names = [name for name, _, _ in layers]
+    start = int(names[0] == "InputLayer")
     if " ".join(names[1:]).startswith(CONTRAST):
-        found.append({"kind": "contrast", "side": layers[0][1]["pool_size"][0], "whole": WHOLE, "least": LEAST})
-        layers = layers[len(CONTRAST.split()) :]
-    for i, (name, config, weights) in enumerate(layers):
-        if not _add(
-            found, name, config, weights, last=all(n in ("Softmax", "Activation") for n, _, _ in layers[i + 1 :])
-        ):
+        found.append({"kind": "contrast", "side": layers[1][1]["pool_size"][0], "whole": WHOLE, "least": LEAST})
+        start += len(CONTRAST.split())
+    for i, (name, config, arrays) in enumerate(layers[start:], start + 1):
+        if not _add(found, name, config, arrays, last=set(names[i:]) <= {"Softmax", "Activation"}):
             raise UserError(f"{paths.display(path)} has a layer {config['name']} ({name}) that the page cannot run.")
     if not found or found[-1].get("outputs") != CLASSES or found[-1]["kind"] != "dense":
         raise UserError(f"{paths.display(path)} is not a network for digits: it does not end in {CLASSES} units.")
-    return found, sum(array.size for weights in arrays for array in weights)
+    return found, sum(array.size for _, _, arrays in layers for array in arrays)
 
 
-def _read_arrays(layers: list[dict], stored: h5py.Group) -> list[list[np.ndarray]]:
-    """The arrays of each layer. Keras names their folders by class and counts: conv2d, conv2d_1, conv2d_2."""
-    seen, arrays = dict.fromkeys(FOLDERS, 0), []
-    for name in (layer["class_name"] for layer in layers):
-        found = []
-        if name in FOLDERS:
-            folder = stored[FOLDERS[name] + (f"_{seen[name]}" if seen[name] else "")]["vars"]
-            found = [np.asarray(folder[str(i)], np.float64) for i in range(len(folder))]
-            seen[name] += 1
-        arrays.append(found)
-    return arrays
+def _read_layers(path: Path) -> list[tuple[str, dict, list[np.ndarray]]]:
+    """Class, configuration and arrays of each layer. Keras names folders by class and counts: conv2d, conv2d_1."""
+    seen, found = Counter(), []
+    with zipfile.ZipFile(path) as file, h5py.File(io.BytesIO(file.read("model.weights.h5"))) as stored:
+        for layer in json.loads(file.read("config.json"))["config"]["layers"]:
+            name, arrays = layer["class_name"], []
+            if name in FOLDERS:
+                folder = stored["layers"][FOLDERS[name] + (f"_{seen[name]}" if seen[name] else "")]["vars"]
+                arrays = [np.asarray(folder[str(i)], np.float64) for i in range(len(folder))]
+                seen[name] += 1
+            found.append((name, layer["config"], arrays))
+    return found
 
 
 def _add(found: list[dict], name: str, config: dict, weights: list[np.ndarray], last: bool) -> bool:
     """Adds one layer to those found, or changes the one before; False if the page cannot run it."""
     activation = config.get("activation", "relu" if name == "ReLU" else "linear")
     plain = all(config.get(key, 1) in (1, [1, 1]) for key in ("strides", "dilation_rate", "groups"))
-    if config.get("data_format", "channels_last") != "channels_last" or activation not in ("linear", "relu", "softmax"):
-        return False
-    if activation == "softmax" and not last:
+    known = ("linear", "relu", "softmax") if last else ("linear", "relu")
+    if config.get("data_format", "channels_last") != "channels_last" or activation not in known:
         return False
     if name in ("Conv2D", "Dense"):
         kernel, *bias = weights
@@ -157,14 +152,15 @@ def _add(found: list[dict], name: str, config: dict, weights: list[np.ndarray], 
     return plain
 
 
-def write_network(file: Path, name: str, network: dict | None) -> None:
+def write_network(folder: Path, name: str, network: dict | None) -> None:
     """Writes a network as a script that adds it to the page's NETWORKS; None where there is no such network."""
-    write_text(file, f"NETWORKS.{name} = {json.dumps(network, default=_plain, separators=(',', ':'))};\n")
 
+    def plain(array: np.ndarray) -> object:
+        """Arrays for JSON: large ones packed."""
+        return pack(array) if array.ndim > 1 else numbers(array)
 
-def _plain(array: np.ndarray) -> object:
-    """Arrays for JSON: large ones packed."""
-    return pack(array) if array.ndim > 1 else numbers(array)
+    text = json.dumps(network, default=plain, separators=(",", ":"))
+    write_text(folder / f"{name}.js", f"NETWORKS.{name} = {text};\n")
 
 
 def shipped() -> dict:
@@ -173,7 +169,7 @@ def shipped() -> dict:
     calibration = Calibration.load(paths.REFERENCE)
     if calibration.score != "gate":
         raise UserError(f"The page runs a gate, and calibration.json names {calibration.score}: make it anew.")
-    gate = [{"outputs": w.shape[1], "weights": np.asarray(w), "bias": np.asarray(b)} for w, b in calibration.gate]
+    gate = [{"outputs": w.shape[1], "weights": w, "bias": b} for w, b in calibration.gate]
     fitted = {"temperature": calibration.temperature, "threshold": calibration.threshold, "sure": predictor.SURE}
     return {"title": "The shipped network", "parameters": parameters, "layers": layers,
             "calibration": fitted | {"prior": calibration.prior, "gate": gate}}  # fmt: skip
@@ -187,17 +183,15 @@ def newest_report() -> Path | None:
 
 def make(folder: Path, model: Path | None) -> None:
     """Writes the pages and their networks into a folder; without a model only the shipped network is shown inside."""
-    for source in sorted(SOURCES.iterdir()):
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, folder / source.name)
+    shutil.copytree(SOURCES, folder, dirs_exist_ok=True)
     write_text(folder / "settings.js", f"const SETTINGS = {json.dumps(SETTINGS)};\n")
-    write_network(folder / "shipped.js", "shipped", shipped())
+    write_network(folder, "shipped", shipped())
     student = None
     if model:
         layers, parameters = read_network(model)
         title = "Your network of notebook 03" if model.name == REPORT else f"The network in {model.name}"
         student = {"title": title, "parameters": parameters, "layers": layers, "calibration": {}}
-    write_network(folder / "student.js", "student", student)
+    write_network(folder, "student", student)
 
 
 @command

@@ -19,6 +19,7 @@ from pathlib import Path
 import nbformat
 from docutils.utils.math.latex2mathml import tex2mathml
 from markdown_it import MarkdownIt
+from markdown_it.tree import SyntaxTreeNode
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
@@ -54,24 +55,7 @@ class Slide:
     height: float = 0
 
 
-@dataclass
-class Deck:
-    """The slides of a notebook, in columns: one for each section."""
-
-    columns: list[list[Slide]] = field(default_factory=list)
-
-    def add(self, *parts: tuple[str, float]) -> None:
-        """Adds blocks of HTML, each with its height; on a new slide if the present one has no room for all of them."""
-        slide, total = self.columns[-1][-1], sum(height + GAP for _, height in parts) - GAP
-        if slide.blocks and slide.height + total > ROOM:
-            self.columns[-1].append(slide := Slide(slide.heading))
-        if total > ROOM and len(parts) > 1:
-            for part in parts:
-                self.add(part)
-            return
-        slide.blocks += [html for html, _ in parts]
-        slide.height += total + GAP
-
+Deck = list[list[Slide]]  # the slides of a notebook, in columns: one for each section
 
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 dollarmath_plugin(MARKDOWN, renderer=lambda tex, options: tex2mathml(tex.strip(), as_block=options["display_mode"]))
@@ -85,22 +69,14 @@ def render(tokens: list) -> str:
 
 def blocks(source: str) -> list[tuple[str, str]]:
     """The blocks of a Markdown text, items of lists one by one: the kind (a tag such as h2, p, ul) and the HTML."""
-    tokens, found, start = MARKDOWN.parse(source), [], 0
-    listed, number = None, 1
-    for i, token in enumerate(tokens):
-        if token.type in ("bullet_list_open", "ordered_list_open") and token.level == 0:
-            listed, number, start = token.tag, int(token.attrGet("start") or 1), i + 1
-        elif listed and token.level == 1 and token.type == "list_item_close":
-            item = render(tokens[start : i + 1])
-            first = f' start="{number}"' if listed == "ol" else ""
-            found.append((listed, f"<{listed}{first}>{item}</{listed}>"))
-            number, start = number + 1, i + 1
-        elif token.level == 0 and token.type in ("bullet_list_close", "ordered_list_close"):
-            listed, start = None, i + 1
-        elif token.level == 0 and token.nesting < 1 and not listed:
-            html = render(tokens[start : i + 1])
-            found.append((token.tag or token.type, html))
-            start = i + 1
+    found = []
+    for node in SyntaxTreeNode(MARKDOWN.parse(source)).children:
+        if node.type not in ("bullet_list", "ordered_list"):
+            found.append((node.tag or node.type, render(node.to_tokens())))
+            continue
+        for number, item in enumerate(node.children, int(node.attrs.get("start", 1))):
+            start = f' start="{number}"' if node.tag == "ol" else ""
+            found.append((node.tag, f"<{node.tag}{start}>{render(item.to_tokens())}</{node.tag}>"))
     return found
 
 
@@ -120,18 +96,31 @@ def figure_height(png: str, shown: int | None) -> float:
     return min(ROOM, max(LEAST_FIGURE, height * (shown or width) / width))
 
 
+def add(deck: Deck, *parts: tuple[str, float]) -> None:
+    """Adds blocks of HTML, each with its height; on a new slide if the present one has no room for all of them."""
+    slide, total = deck[-1][-1], sum(height + GAP for _, height in parts) - GAP
+    if slide.blocks and slide.height + total > ROOM:
+        deck[-1].append(slide := Slide(slide.heading))
+    if total > ROOM and len(parts) > 1:
+        for part in parts:
+            add(deck, part)
+        return
+    slide.blocks += [html for html, _ in parts]
+    slide.height += total + GAP
+
+
 def add_text(deck: Deck, source: str) -> None:
     """Adds a text cell."""
     for kind, html in blocks(source):
         words = re.sub(r"^<(h\d|p)>(.*)</\1>$", r"\2", html)
         if kind in ("h1", "h2"):
-            deck.columns.append([Slide(words)])
+            deck.append([Slide(words)])
         elif kind == "h3":
-            deck.columns[-1].append(Slide(words))
+            deck[-1].append(Slide(words))
         elif re.fullmatch(r"<strong>[^<]*</strong>", words):  # a list of its own follows
-            deck.columns[-1].append(Slide(re.sub(r"</?strong>", "", words)))
+            deck[-1].append(Slide(re.sub(r"</?strong>", "", words)))
         elif not FOR_READERS.match(words):
-            deck.add((html, text_height(html)))
+            add(deck, (html, text_height(html)))
 
 
 def add_code(deck: Deck, cell: nbformat.NotebookNode) -> None:
@@ -139,9 +128,8 @@ def add_code(deck: Deck, cell: nbformat.NotebookNode) -> None:
     parts, lines = [], cell.source.count("\n") + 1
     draws = any("image/png" in output.get("data", {}) for output in cell.outputs)
     if lines <= CODE_LINES and not draws and "import " not in cell.source:
-        parts.append(
-            (highlight(cell.source.replace("  # fmt: skip", ""), PythonLexer(), STYLE), lines * CODE_LINE + GAP)
-        )
+        html = highlight(cell.source.replace("  # fmt: skip", ""), PythonLexer(), STYLE)
+        parts.append((html, lines * CODE_LINE + GAP))
     printed = "".join(output.get("text", "") for output in cell.outputs)
     for output in cell.outputs:
         data = output.get("data", {})
@@ -160,12 +148,12 @@ def add_code(deck: Deck, cell: nbformat.NotebookNode) -> None:
             lines = [*lines[: OUTPUT_LINES // 2], "…", *lines[-OUTPUT_LINES // 2 + 1 :]]
         parts.append((OUTPUT.render(lines=lines), len(lines) * CODE_LINE + GAP))
     if parts:
-        deck.add(*parts)
+        add(deck, *parts)
 
 
 def read(notebook: Path) -> Deck:
     """The slides of a notebook."""
-    deck = Deck()
+    deck: Deck = []
     for cell in nbformat.read(notebook, as_version=4).cells:
         if cell.metadata.get("slideshow", {}).get("slide_type") == "skip":
             continue
@@ -173,10 +161,8 @@ def read(notebook: Path) -> Deck:
             add_text(deck, cell.source)
         elif cell.cell_type == "code":
             add_code(deck, cell)
-    columns = [
-        [slide for slide in column if slide.blocks] for column in deck.columns if column[0].heading not in OMITTED
-    ]
-    return Deck([column for column in columns if column])
+    shown = [[slide for slide in column if slide.blocks] for column in deck if column[0].heading not in OMITTED]
+    return [column for column in shown if column]
 
 
 def reveal() -> Path:
@@ -201,7 +187,7 @@ def make(folder: Path, notebooks: list[Path]) -> None:
     template = TEMPLATES.get_template("slides.html.j2")
     for path in notebooks:
         deck = read(path)
-        title = re.sub(r"<[^>]+>", "", deck.columns[0][0].heading)
+        title = re.sub(r"<[^>]+>", "", deck[0][0].heading)
         write_text(folder / f"{path.stem}.html", template.render(title=title, deck=deck, width=WIDTH, height=HEIGHT))
 
 

@@ -1,5 +1,6 @@
 """tools.make_demo: what a Keras file holds arrives in the page's files, and what the page cannot run is refused."""
 
+import base64
 import io
 import json
 import shutil
@@ -17,8 +18,7 @@ DIGITS = paths.REFERENCE / "digits.keras"
 
 def unpacked(packed):
     """What network.js makes of a packed array, in NumPy."""
-    codes = np.array([make_demo.ALPHABET.index(letter) for letter in packed["letters"]])
-    stream = ((codes[:, None] >> np.arange(6)[::-1]) & 1).ravel()
+    stream = np.unpackbits(np.frombuffer(base64.b64decode(packed["letters"]), np.uint8))
     bits, count = packed["bits"], int(np.prod(packed["shape"]))
     whole = stream[: count * bits].reshape(count, bits) @ (1 << np.arange(bits)[::-1]) - 2 ** (bits - 1)
     return whole.reshape(packed["shape"]) * np.array(packed["steps"])

@@ -10,11 +10,11 @@ import pytest
 from helpers import paths
 from helpers.errors import UserError
 from tools import make_slides
-from tools.make_slides import Deck, add_code, add_text, blocks, read
+from tools.make_slides import add_code, add_text, blocks, read
 
 
 def deck(*sources):
-    made = Deck()
+    made = []
     for source in sources:
         add_text(made, source)
     return made
@@ -32,15 +32,15 @@ def test_headings_begin_sections_and_slides():
     made = deck(
         "# 03 · CNN\n\n**Result:** good.", "text\n\n## Set the *bar*\n\nmore\n\n### Exercise 03.1 (easy)\n\nguess"
     )
-    assert [[slide.heading for slide in column] for column in made.columns] == [
+    assert [[slide.heading for slide in column] for column in made] == [
         ["03 · CNN"], ["Set the <em>bar</em>", "Exercise 03.1 (easy)"],
     ]  # fmt: skip
-    assert made.columns[0][0].blocks == ["<p><strong>Result:</strong> good.</p>", "<p>text</p>"]
+    assert made[0][0].blocks == ["<p><strong>Result:</strong> good.</p>", "<p>text</p>"]
 
 
 def test_long_text_goes_on_on_the_next_slide_under_the_same_heading():
     made = deck("## Title\n\n" + "\n\n".join(f"{number} " + "word " * 100 for number in range(6)))
-    [column] = made.columns
+    [column] = made
     assert {slide.heading for slide in column} == {"Title"} and len(column) == 3
     text = "".join(block for slide in column for block in slide.blocks)
     assert [text.index(f"<p>{number} ") for number in range(6)] == sorted(text.index(f"<p>{n} ") for n in range(6))
@@ -58,7 +58,7 @@ def test_what_only_readers_need_stays_off():
         "# T\n\n[![Colab](https://x.org/b.svg)](https://x.org)\n\nresult",
         "**Needs** `a`\n\n**Time** 3 minutes\n\n**Work** on",
     )
-    assert made.columns[0][0].blocks == ["<p>result</p>"]
+    assert made[0][0].blocks == ["<p>result</p>"]
 
 
 def test_links_into_the_project_are_words_and_formulas_are_mathml():
@@ -78,7 +78,7 @@ def test_links_into_the_project_are_words_and_formulas_are_mathml():
 def test_code_is_shown_if_a_talk_can_follow_it(source, shown):
     made = deck("## T")
     add_code(made, cell(source, printed("<result>\n")))
-    [slide] = made.columns[0]
+    [slide] = made[0]
     assert ('class="code"' in slide.blocks[0]) is shown
     assert slide.blocks[-1].strip() == '<pre class="output">&lt;result&gt;</pre>'
 
@@ -89,7 +89,7 @@ def test_a_figure_takes_the_place_of_the_code_that_draws_it():
     data = {"data": {"image/png": f"{png}\n", "text/plain": "<Figure>"}, "metadata": {"image/png": about}}
     made = deck("## T")
     add_code(made, cell("plots.show(fig)", ("display_data", data)))
-    [slide] = made.columns[0]
+    [slide] = made[0]
     [block] = slide.blocks
     assert block.strip() == f'<figure><img alt="a &#34;3&#34;" src="data:image/png;base64,{png}"></figure>'
     assert slide.height == 500 + make_slides.GAP  # as tall as in the notebook
@@ -98,20 +98,20 @@ def test_a_figure_takes_the_place_of_the_code_that_draws_it():
 def test_a_long_output_loses_its_middle():
     made = deck("## T")
     add_code(made, cell("import x", printed("\n".join(map(str, range(40))))))
-    lines = made.columns[0][0].blocks[0].removesuffix("</pre>").split("\n")
+    lines = made[0][0].blocks[0].removesuffix("</pre>").split("\n")
     assert lines[0].endswith(">0") and "…" in lines and lines[-1] == "39" and len(lines) <= make_slides.OUTPUT_LINES
 
 
 def test_code_and_what_it_prints_stay_together():
     made = deck("## T\n\n" + "word " * 200)
     add_code(made, cell("\n".join(["f(x)"] * 8), printed("\n".join("y" * 8))))
-    assert [len(slide.blocks) for slide in made.columns[0]] == [1, 2]
+    assert [len(slide.blocks) for slide in made[0]] == [1, 2]
 
 
 @pytest.mark.parametrize("notebook", sorted(paths.NOTEBOOKS.glob("[0-9]*.ipynb")), ids=lambda path: path.stem[:2])
 def test_every_figure_is_shown_and_no_solution(notebook):
     nb = nbformat.read(notebook, as_version=4)
-    html = "".join(block for column in read(notebook).columns for slide in column for block in slide.blocks)
+    html = "".join(block for column in read(notebook) for slide in column for block in slide.blocks)
     figures = sum("image/png" in output.get("data", {}) for cell in nb.cells for output in cell.get("outputs", []))
     assert html.count("<figure>") == figures > 0
     assert "# solution" not in html and "nbval" not in html and "find_spec" not in html

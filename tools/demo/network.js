@@ -5,18 +5,16 @@
 // network consists of is written by tools/make_demo.py into files beside this one, each of which adds to NETWORKS.
 
 const NETWORKS = {};
-const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-const CODES = new Uint8Array(128);
-[...ALPHABET].forEach((letter, code) => (CODES[letter.charCodeAt(0)] = code));
 
-/** The numbers of a packed array: integers of `bits` bits, 6 in each letter, times the step of their last axis. */
+/** The numbers of a packed array: integers of `bits` bits, in base64, times the step of their last axis. */
 function unpack({ shape, bits, steps, letters }) {
   const numbers = new Float32Array(shape.reduce((product, side) => product * side, 1));
+  const bytes = atob(letters);
   const middle = 2 ** (bits - 1);
   let held = 0;
   let count = 0; // bits held
   for (let i = 0, next = 0; i < numbers.length; i++) {
-    for (; count < bits; count += 6) held = (held << 6) | CODES[letters.charCodeAt(next++)];
+    for (; count < bits; count += 8) held = (held << 8) | bytes.charCodeAt(next++);
     count -= bits;
     numbers[i] = ((held >> count) - middle) * steps[i % steps.length];
     held &= 2 ** count - 1;
