@@ -11,6 +11,7 @@ import re
 import subprocess
 import tomllib
 from pathlib import Path
+from statistics import fmean, stdev
 
 import jinja2
 import nbformat
@@ -18,6 +19,7 @@ import nbformat
 from helpers import paths
 from helpers.console import command
 from helpers.errors import UserError
+from helpers.evaluation.seeds import spread
 from helpers.files import write_text
 
 README = paths.ROOT / "README.md"
@@ -26,6 +28,7 @@ FETCHED = ("helpers", "data", "notebooks/params", "outputs/reference", "requirem
 TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")), trim_blocks=True, lstrip_blocks=True
 )
+TEMPLATES.filters |= {"percent": lambda value: f"{spread(value)} %", "spread": spread, "mean": fmean, "sd": stdev}
 
 
 def project(file: Path = PYPROJECT) -> dict:

@@ -14,8 +14,9 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -26,7 +27,7 @@ from helpers.errors import UserError
 from helpers.files import write_text
 from helpers.predict.results import printable
 from helpers.series import runner
-from tools.render import exercise, has
+from tools.render import exercise, exercises
 
 COLUMNS = ("student", "notebook", "exercise", "result", "reason")
 RESULTS = ("correct", "wrong", "not answered")  # of several tries at an exercise the first of these counts
@@ -36,8 +37,6 @@ MEMORY = 8 * 2**30  # bytes that an executed notebook may have; the largest of t
 SAID = re.compile(r"^Exercise (\d\d\.\d+): (correct|not yet|not answered yet|first run)\b[. ]*(.*)$", re.MULTILINE)
 # A new network without devices, and a new process table: when its first process is killed, all in it are.
 NO_NETWORK = ["unshare", "--map-root-user", "--net", "--pid", "--fork", "--kill-child"]
-
-Marks = dict[str, tuple[str, str]]  # exercise → result and reason
 
 
 def returned(folder: Path, names: list[str]) -> Iterator[tuple[str, str, bytes | UserError]]:
@@ -85,22 +84,21 @@ def joined(value: object) -> str:
     return "".join(filter(lambda line: isinstance(line, str), value if isinstance(value, list) else [value]))
 
 
-def mark(cells: list[dict], series: dict[str, dict[str, str]]) -> tuple[str, Marks]:
-    """Which notebook of the series these cells belong to, and the result of each of its exercises.
+def mark(cells: list[dict], series: dict[str, dict[str, str]]) -> tuple[str, dict[str, list[tuple[str, str]]]]:
+    """Which notebook of the series these cells belong to, and the tries at each exercise: result and reason of each.
 
-    An exercise counts by the last sentence under a cell that checks it. Raises UserError if no cell checks any.
+    A cell that checks it is a try, by the last sentence under it. Raises UserError if no cell checks any.
     """
     checks = [(exercise(joined(cell.get("source"))), cell) for cell in cells]
     votes = Counter(name for number, _ in checks for name, empty in series.items() if number in empty)
     if not votes:
         raise UserError("checks no exercise of the series")
     [(name, _)] = votes.most_common(1)
-    marks = {number: ("not answered", "its cell is gone") for number in series[name]}
-    for number in marks:
-        tries = [_mark(cell, number, series[name][number]) for found, cell in checks if found == number]
-        if tries:
-            marks[number] = min(tries, key=lambda found: RESULTS.index(found[0]))
-    return name, marks
+    gone = [("not answered", "its cell is gone")]
+    return name, {
+        number: [_mark(cell, number, empty) for found, cell in checks if found == number] or gone
+        for number, empty in series[name].items()
+    }
 
 
 def _mark(cell: dict, number: str, empty: str) -> tuple[str, str]:
@@ -144,7 +142,7 @@ def execute(content: bytes, minutes: float, isolated: bool) -> bytes:
                 subprocess.run(
                     [*(NO_NETWORK if isolated else []), sys.executable, "-m", "nbconvert", *options],
                     cwd=place, env=environment, stdout=log, stderr=log, timeout=60 * minutes, check=True,
-                    preexec_fn=_limits(60 * minutes) if os.name == "posix" else None,
+                    preexec_fn=partial(_limit, 60 * minutes) if os.name == "posix" else None,
                 )  # fmt: skip
                 with open(place / "executed.ipynb", "rb") as file:
                     return file.read(MAX_BYTES + 1)
@@ -155,16 +153,13 @@ def execute(content: bytes, minutes: float, isolated: bool) -> bytes:
                 raise UserError(f"could not be executed: {lines[-1] if lines else error}") from error
 
 
-def _limits(seconds: float):
+def _limit(seconds: float) -> None:
+    """Limits the present process: the new one, before its program runs."""
     import resource  # POSIX only
 
-    def limit() -> None:
-        """Sets the limits; it runs in the new process before its program."""
-        processor = int(seconds * (os.cpu_count() or 1)) + 1
-        for kind, most in (("CPU", processor), ("DATA", MEMORY), ("FSIZE", 2**30), ("CORE", 0)):
-            resource.setrlimit(getattr(resource, f"RLIMIT_{kind}"), (most, most))
-
-    return limit
+    processor = int(seconds * (os.cpu_count() or 1)) + 1
+    for kind, most in (("CPU", processor), ("DATA", MEMORY), ("FSIZE", 2**30), ("CORE", 0)):
+        resource.setrlimit(getattr(resource, f"RLIMIT_{kind}"), (most, most))
 
 
 def network_can_be_cut() -> bool:
@@ -192,14 +187,13 @@ def main(argv: list[str] | None = None) -> int | None:
     args = parser.parse_args(argv)
     series = {}
     for name, notebook in runner.notebooks().items():
-        cells = nbformat.read(notebook.path, as_version=4).cells
-        series[name] = {exercise(cell.source): cell.source for cell in cells if has(cell, "exercise")}
+        series[name] = exercises(nbformat.read(notebook.path, as_version=4), "exercise")
     if not args.folder.is_dir():
         raise WrongUsage(f"{args.folder} is no folder: name the one that holds the returned notebooks.")
     if not 0 < args.minutes <= 1440:
         raise WrongUsage("--minutes must lie above 0, and at 1440 (a day) or below.")
     isolated = args.run and network_can_be_cut()
-    table: dict[tuple[str, str], Marks] = {}
+    tries: dict[tuple[str, str, str], list[tuple[str, str]]] = defaultdict(list)
     faults = []
     for student, file, content in returned(args.folder, list(series)):
         try:
@@ -213,18 +207,19 @@ def main(argv: list[str] | None = None) -> int | None:
         except UserError as error:
             faults.append((student, file, "", "not read", str(error)))
             continue
-        others = table.setdefault((student, name), marks)
-        table[student, name] = {n: min(marks[n], others[n], key=lambda found: RESULTS.index(found[0])) for n in marks}
-    if not table and not faults:
+        for number, found in marks.items():
+            tries[student, name, number] = found + tries[student, name, number]
+    if not tries and not faults:
         raise WrongUsage(f"{args.folder} holds no notebook (.ipynb) and no zip.")
-    rows = [(*who, number, *found) for who, marks in table.items() for number, found in marks.items()]
+    rows = [(*key, *min(found, key=lambda one: RESULTS.index(one[0]))) for key, found in tries.items()]
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([COLUMNS, *(map(field, row) for row in sorted(rows + faults))])
     target = args.csv or paths.outputs() / "marks" / f"{args.folder.resolve().name}.csv"
     write_text(target, "\ufeff" + text.getvalue())  # the mark tells spreadsheets that it is UTF-8
     counts = Counter(row[3] for row in rows)
-    print(f"{paths.display(target)}: {len({who for who, _ in table})} students, {len(table)} notebooks;", end=" ")
-    print(", ".join(f"{counts[result]} {result}" for result in RESULTS), end=".\n")
+    students, books = {student for student, *_ in tries}, {key[:2] for key in tries}
+    results = ", ".join(f"{counts[result]} {result}" for result in RESULTS)
+    print(f"{paths.display(target)}: {len(students)} students, {len(books)} notebooks; {results}.")
     if args.run and not isolated:
         print("This system could not cut the network off: the notebooks ran with it.")
     if not args.run:

@@ -43,7 +43,6 @@ c.ClearSolutions.code_stub = {"python": ""}  # each answer cell says `name = ...
 c.ExecutePreprocessor.timeout = 1800  # seconds a cell; the longest trains a network for minutes
 """
 README = Path(__file__).with_name("templates") / "handout.md"
-LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the time that every file in the zip bears; the earliest that a zip can
 
 
 def without_solutions(nb: nbformat.NotebookNode) -> None:
@@ -68,7 +67,7 @@ def for_nbgrader(nb: nbformat.NotebookNode) -> None:
 
     The metadata are those of nbgrader's cell schema, version 3. `check` only prints, and nbgrader wants an exception.
     """
-    solutions = {render.exercise(cell.source): cell.source for cell in nb.cells if render.has(cell, "solution")}
+    solutions = render.exercises(nb, "solution")
     text = "\n".join(cell.source for cell in nb.cells if cell.cell_type == "markdown")
     levels = dict(re.findall(r"^### Exercise (\d\d\.\d+) \((.+)\)$", text, re.MULTILINE))
     cells = []
@@ -115,14 +114,12 @@ def files() -> dict[str, Path]:
     The networks of the default run are among them, so that no notebook has to wait for an earlier one.
     """
     series = runner.notebooks().values()
-    wanted = {paths.ROOT / name for name in PACKED if not name.endswith("/")}
-    wanted |= {file for name in PACKED if name.endswith("/") for file in (paths.ROOT / name).rglob("*")}
+    wanted = {file for name in PACKED for file in needed(name, run=paths.ROOT)}
     wanted |= closure([source for notebook in series for source in notebook.sources()])  # some of tools/ as well
+    wanted |= {file for notebook in series for need in notebook.needs for file in needed(need, paths.REFERENCE)}
     found = {path.relative_to(paths.ROOT).as_posix(): path for path in wanted}
-    for need in {need for notebook in series for need in notebook.needs}:
-        found |= {path.relative_to(paths.ROOT).as_posix(): path for path in needed(need, paths.REFERENCE)}
     junk = re.compile(r"(^|/)(\.|__pycache__)")
-    found = {name: path for name, path in found.items() if not junk.search(name) and not path.is_dir()}
+    found = {name: path for name, path in found.items() if not junk.search(name)}
     if missing := [path for path in found.values() if not path.is_file()]:
         raise UserError(f"{paths.display(missing[0])} is missing: get a complete copy of the project.")
     return found
@@ -132,7 +129,7 @@ def write_zip(target: Path, contents: dict[str, bytes]) -> None:
     """Writes a zip whose bytes depend on nothing but its contents."""
     with atomic(target) as partial, zipfile.ZipFile(partial, "w") as archive:
         for name, content in sorted(contents.items()):
-            entry = zipfile.ZipInfo(name, LONG_AGO)
+            entry = zipfile.ZipInfo(name)  # with the earliest date that a zip can have
             entry.create_system, entry.external_attr = 3, 0o644 << 16  # as on Unix, wherever it is made
             archive.writestr(entry, content, zipfile.ZIP_DEFLATED, 9)
 

@@ -5,7 +5,6 @@ shows a digit that a network was trained on, or one whose label is known to be w
 """
 
 import csv
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -22,14 +21,8 @@ LINES = ("postcode", "amount", "touching", "form", "photo", "page")
 LARGEST = 900  # longest side of a picture of lines, in pixels
 
 
-class Sample(NamedTuple):
-    """One picture: its file, what it says, its condition, its pixels (uint8) and the bytes of the file."""
-
-    file: str
-    text: str
-    condition: str
-    picture: np.ndarray
-    encoded: bytes
+# One picture: its file, what it says, its condition, its pixels (uint8) and the bytes of the file.
+Sample = tuple[str, str, str, np.ndarray, bytes]
 
 
 def digits() -> list[Sample]:
@@ -44,7 +37,7 @@ def digits() -> list[Sample]:
         picture = photos.simulate(mnist.x_test[rng.choice(usable)], condition, rng)
         suffix, encoded = photos.encode(picture, condition)
         name = f"{i + 1:02d}_{condition.replace(' ', '_')}{suffix}"
-        made.append(Sample(name, str(label), condition, picture, encoded))
+        made.append((name, str(label), condition, picture, encoded))
     return made
 
 
@@ -56,15 +49,15 @@ def rows_of_digits() -> list[Sample]:
         scale = min(1.0, LARGEST / max(picture.shape))
         picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         _, encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 75])
-        made.append(Sample(f"line_{i}_{condition}.jpg", text, condition, picture, encoded.tobytes()))
+        made.append((f"line_{i}_{condition}.jpg", text, condition, picture, encoded.tobytes()))
     return made
 
 
 def main() -> None:
     """Writes the pictures, labels.csv and lines.csv."""
     for table, column, samples in (("labels.csv", "label", digits()), ("lines.csv", "text", rows_of_digits())):
-        for sample in samples:
-            write_bytes(FOLDER / sample.file, sample.encoded)
+        for name, *_, encoded in samples:
+            write_bytes(FOLDER / name, encoded)
         with atomic(FOLDER / table) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows([("file", column, "condition"), *(s[:3] for s in samples)])
         print(f"{len(samples)} pictures and {table} in {paths.display(FOLDER)}/")

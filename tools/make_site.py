@@ -12,18 +12,18 @@ import tempfile
 from pathlib import Path
 
 import nbformat
+from mdit_py_plugins.anchors.index import slugify
 
 from helpers import paths
 from helpers.console import checking, command
 from helpers.errors import UserError
 from helpers.evaluation.corruptions import CORRUPTIONS
-from helpers.evaluation.seeds import spread
-from helpers.files import read_json, write_text
+from helpers.files import write_text
 from helpers.notebook import parameters
 from helpers.series import model_card, runs
 from tools import make_demo, make_slides
 from tools.address import README, TEMPLATES, project
-from tools.render import exercise, has
+from tools.render import exercise, has, kept_results
 
 SETTINGS = paths.ROOT / "docs"
 COPIED = ("CONTRIBUTING.md", "LICENSE", "data/README.md", "docs/teaching.md", "outputs/reference/results.png")
@@ -38,17 +38,15 @@ FOLDED = {  # tag of a cell: what a click on its place says
 }
 
 
-def slug(heading: str) -> str:
-    """The anchor of a heading as GitHub and MyST make it; Jupyter's keep capitals and punctuation."""
-    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
-
-
 def with_links(text: str, names: list[str]) -> str:
-    """Markdown whose links lead to these notebooks with the site's anchors; to others they become plain words."""
+    """Markdown whose links lead to these notebooks with the site's anchors; to others they become plain words.
+
+    The anchor of a heading is MyST's, as on GitHub; Jupyter's keep capitals and punctuation.
+    """
 
     def link(match: re.Match) -> str:
         words, place, name, heading = match.groups()
-        anchor = f"#{slug(heading)}" if heading else ""
+        anchor = f"#{slugify(heading)}" if heading else ""
         return f"[{words}]({place or ''}{name}.ipynb{anchor})" if name in names else words
 
     return re.sub(r"\[([^\[\]]*)\]\((notebooks/)?([\w-]+)\.ipynb(?:#([^)]+))?\)", link, text)
@@ -63,15 +61,13 @@ def prepare(nb: nbformat.NotebookNode, name: str, names: list[str]) -> None:
     for cell in nb.cells:
         if cell.cell_type == "markdown":
             cell.source = with_links(cell.source, names)
-        for tag in FOLDED:
+        for tag, prompt in FOLDED.items():
             if has(cell, tag):
                 number = exercise(cell.source) if tag == "solution" else None
-                prompt = FOLDED[tag] + (f" of {number}" if number else "")
+                prompt += f" of {number}" if number else ""
                 cell.metadata.tags.append("hide-cell")
-                cell.metadata["mystnb"] = {
-                    "code_prompt_show": prompt,
-                    "code_prompt_hide": prompt.replace("Show", "Hide"),
-                }
+                hide = prompt.replace("Show", "Hide")
+                cell.metadata["mystnb"] = {"code_prompt_show": prompt, "code_prompt_hide": hide}
 
 
 def sections(readme: str) -> dict[str, str]:
@@ -82,15 +78,11 @@ def sections(readme: str) -> dict[str, str]:
 
 def shipped_card() -> str:
     """The model card of the shipped network, with the head that Hugging Face reads, from outputs/reference/."""
-    made = ("digits", "calibration", "robustness", "custom_images", "lines", "rejection")
-    found = {name: read_json(paths.REFERENCE / f"{name}.json") for name in made}
-    digits, own = found["digits"], found["robustness"]["networks"]["reference"]
-    [digits["mine"]] = [row for row in digits["seeds"] if row["seed"] == digits["shipped_seed"]]
-    corrupted = {name: own["mean"][f"accuracy/{name}"] for name in CORRUPTIONS}
-    TEMPLATES.filters |= {"percent": lambda value: f"{spread(value)} %", "spread": spread}
-    return TEMPLATES.get_template("model_card_shipped.md.j2").render(
-        found, about=project(), own=own, corrupted=sorted(corrupted.items(), key=lambda item: item[1])
-    )
+    found = kept_results("calibration", "robustness", "custom_images", "lines", "rejection")
+    own = found["robustness"]["networks"]["reference"]
+    corrupted = sorted(((name, own["mean"][f"accuracy/{name}"]) for name in CORRUPTIONS), key=lambda pair: pair[1])
+    template = TEMPLATES.get_template("model_card_shipped.md.j2")
+    return template.render(found, about=project(), own=own, corrupted=corrupted)
 
 
 def collect(folder: Path, notebooks: list[Path], card: str) -> None:

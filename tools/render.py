@@ -9,7 +9,6 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from statistics import fmean, stdev
 
 import nbformat
 
@@ -26,8 +25,6 @@ from tools.portable import portable
 FOLDED = ("bootstrap", "book-keeping", "nbval-check-output", "solution")
 KEPT_CELL_METADATA = ("tags", "slideshow", "jupyter", "cellView")
 PICTURE = "figures/06_answers.png"  # the one that opens the README
-# In outputs/reference/.
-MADE = ("digits", "accuracy", "edge", "robustness", "custom_images", "lines", "speed", "manifest")
 
 
 def has(cell: nbformat.NotebookNode, *tags: str) -> bool:
@@ -52,6 +49,11 @@ def exercise(source: str) -> str | None:
     return found and found[1]
 
 
+def exercises(nb: nbformat.NotebookNode, tag: str) -> dict[str, str]:
+    """The sources of the cells tagged "exercise" or "solution", by the numbers of their exercises."""
+    return {exercise(cell.source): cell.source for cell in nb.cells if has(cell, tag)}
+
+
 def starter(solution: str) -> str:
     """The exercise cell that belongs to a solution cell.
 
@@ -71,7 +73,7 @@ def normalise(nb: nbformat.NotebookNode, number: str) -> None:
 
     Cell ids by position, slide types by heading, machinery folded, and each exercise made anew from its solution.
     """
-    solutions = {exercise(cell.source): cell.source for cell in nb.cells if has(cell, "solution")}
+    solutions = exercises(nb, "solution")
     for index, cell in enumerate(nb.cells):
         cell.id = f"{number}-{index:03d}"
         if has(cell, "exercise"):
@@ -124,16 +126,23 @@ def keep_results(folder: Path, needs: set[str]) -> None:
     """
     own = [folder / need for need in needs if not need.startswith(("data/", "outputs/"))]
     files = [*(folder / "metrics").glob("*.json"), folder / "manifest.json", *own]
-    kept = {file: file.relative_to(folder) for file in files}
-    for file, name in (kept | {folder / PICTURE: "results.png"}).items():
+    for file, name in [(folder / PICTURE, "results.png"), *((file, file.relative_to(folder)) for file in files)]:
         with atomic(paths.REFERENCE / name) as partial:
             content = file.read_bytes()
             partial.write_bytes(portable(content) if file.suffix == ".keras" else content)
 
 
+def kept_results(*names: str) -> dict[str, dict]:
+    """What these JSON files in outputs/reference/ hold; digits.json with the shipped network's row as "mine"."""
+    found = {name: read_json(paths.REFERENCE / f"{name}.json") for name in ("digits", *names)}
+    digits = found["digits"]
+    [digits["mine"]] = [row for row in digits["seeds"] if row["seed"] == digits["shipped_seed"]]
+    return found
+
+
 def write_results() -> None:
     """Writes the README's tables from outputs/reference/: one run with default parameters, and means over seeds."""
-    found = {name: read_json(paths.REFERENCE / f"{name}.json") for name in MADE}
+    found = kept_results("accuracy", "edge", "robustness", "custom_images", "lines", "speed", "manifest")
     metrics = {file.stem: read_json(file) for file in (paths.REFERENCE / "metrics").glob("*.json")}
     file = paths.REFERENCE / "seeds.json"
     found["seeds"] = read_json(file) if file.exists() else {}
@@ -146,9 +155,7 @@ def write_results() -> None:
             return "not measured"
         return f"{spread(row['mean'], row['sd'])} %"
 
-    [found["digits"]["mine"]] = [row for row in found["digits"]["seeds"] if row["seed"] == found["digits"]["shipped_seed"]]  # fmt: skip
     moved = [row for row in found["accuracy"]["ensemble"]["rows"] if row["networks"] == 1 and row["moved"]]
-    TEMPLATES.filters |= {"percent": lambda value: f"{spread(value)} %", "spread": spread, "mean": fmean, "sd": stdev}
     for name in ("results", "needs"):
         template = TEMPLATES.get_template(f"{name}.md.j2")
         write_block(name, template.render(found, metrics=metrics, moved=moved, over_seeds=over_seeds))
