@@ -132,16 +132,12 @@ def execute(content: bytes, minutes: float, isolated: bool) -> bytes:
         options += ["--ExecutePreprocessor.kernel_name=python3", "--output=executed.ipynb", "returned.ipynb"]
         if isolated:  # not even a network of its own: the kernel is spoken to through files
             options.append("--KernelManager.transport=ipc")
-        environment = os.environ | {
-            "PYTHONPATH": str(paths.ROOT),
-            "OUTPUTS_DIR": str(place / "outputs"),
-            "JUPYTER_RUNTIME_DIR": name,
-        }
+        own = {"PYTHONPATH": str(paths.ROOT), "OUTPUTS_DIR": str(place / "outputs"), "JUPYTER_RUNTIME_DIR": name}
         with open(place / "log", "wb") as log:
             try:
                 subprocess.run(
                     [*(NO_NETWORK if isolated else []), sys.executable, "-m", "nbconvert", *options],
-                    cwd=place, env=environment, stdout=log, stderr=log, timeout=60 * minutes, check=True,
+                    cwd=place, env=os.environ | own, stdout=log, stderr=log, timeout=60 * minutes, check=True,
                     preexec_fn=partial(_limit, 60 * minutes) if os.name == "posix" else None,
                 )  # fmt: skip
                 with open(place / "executed.ipynb", "rb") as file:

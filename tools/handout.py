@@ -70,6 +70,7 @@ def for_nbgrader(nb: nbformat.NotebookNode) -> None:
     solutions = render.exercises(nb, "solution")
     text = "\n".join(cell.source for cell in nb.cells if cell.cell_type == "markdown")
     levels = dict(re.findall(r"^### Exercise (\d\d\.\d+) \((.+)\)$", text, re.MULTILINE))
+    plain = {"schema_version": 3, "grade": False, "locked": False, "solution": False, "task": False}
     cells = []
     for cell in nb.cells:
         cells.append(cell)
@@ -82,15 +83,11 @@ def for_nbgrader(nb: nbformat.NotebookNode) -> None:
         test = nbformat.v4.new_code_cell(source, id=f"{cell.id}-test")
         cell.source = f"{cell.source[:start]}### BEGIN SOLUTION\n{solution}### END SOLUTION"
         name = number.replace(".", "-")
-        cell.metadata["nbgrader"] = _graded(f"answer-{name}", solution=True)
-        test.metadata["nbgrader"] = _graded(f"test-{name}", grade=True, locked=True, points=POINTS[levels[number]])
+        graded = {"grade": True, "locked": True, "points": POINTS[levels[number]]}
+        cell.metadata["nbgrader"] = plain | {"grade_id": f"answer-{name}", "solution": True}
+        test.metadata["nbgrader"] = plain | {"grade_id": f"test-{name}"} | graded
         cells.append(test)
     nb.cells = cells
-
-
-def _graded(grade_id: str, **values: object) -> dict:
-    plain = {"schema_version": 3, "grade": False, "locked": False, "solution": False, "task": False}
-    return plain | {"grade_id": grade_id} | values
 
 
 def books(nbgrader: bool) -> dict[str, str]:

@@ -70,8 +70,8 @@ def numbers(array: np.ndarray) -> list[float]:
     return [float(f"{number:.7g}") for number in array.ravel()]
 
 
-def read_network(path: Path) -> tuple[list[dict], int]:
-    """The layers of a .keras file as network.js runs them, their arrays unpacked, and the number of parameters.
+def read_network(path: Path) -> dict:
+    """The number of "parameters" of a .keras file and its "layers" as network.js runs them, their arrays unpacked.
 
     The softmax at the end is left out: the page starts from the logits. Batch normalisation right behind weights is
     folded into them. Behind pooling it stays: the largest of several numbers is not the largest any more where the
@@ -94,7 +94,7 @@ def read_network(path: Path) -> tuple[list[dict], int]:
             raise UserError(f"{paths.display(path)} has a layer {config['name']} ({name}) that the page cannot run.")
     if not found or found[-1].get("outputs") != CLASSES or found[-1]["kind"] != "dense":
         raise UserError(f"{paths.display(path)} is not a network for digits: it does not end in {CLASSES} units.")
-    return found, sum(array.size for _, _, arrays in layers for array in arrays)
+    return {"parameters": sum(array.size for _, _, arrays in layers for array in arrays), "layers": found}
 
 
 def _read_layers(path: Path) -> list[tuple[str, dict, list[np.ndarray]]]:
@@ -165,14 +165,14 @@ def write_network(folder: Path, name: str, network: dict | None) -> None:
 
 def shipped() -> dict:
     """The shipped network with what was fitted to it. Raises UserError if its files are missing or damaged."""
-    layers, parameters = read_network(paths.REFERENCE / "digits.keras")
+    network = read_network(paths.REFERENCE / "digits.keras")
     calibration = Calibration.load(paths.REFERENCE)
     if calibration.score != "gate":
         raise UserError(f"The page runs a gate, and calibration.json names {calibration.score}: make it anew.")
     gate = [{"outputs": w.shape[1], "weights": w, "bias": b} for w, b in calibration.gate]
     fitted = {"temperature": calibration.temperature, "threshold": calibration.threshold, "sure": predictor.SURE}
-    return {"title": "The shipped network", "parameters": parameters, "layers": layers,
-            "calibration": fitted | {"prior": calibration.prior, "gate": gate}}  # fmt: skip
+    fitted |= {"prior": calibration.prior, "gate": gate}
+    return {"title": "The shipped network", **network, "calibration": fitted}
 
 
 def newest_report() -> Path | None:
@@ -188,9 +188,8 @@ def make(folder: Path, model: Path | None) -> None:
     write_network(folder, "shipped", shipped())
     student = None
     if model:
-        layers, parameters = read_network(model)
         title = "Your network of notebook 03" if model.name == REPORT else f"The network in {model.name}"
-        student = {"title": title, "parameters": parameters, "layers": layers, "calibration": {}}
+        student = {"title": title, **read_network(model), "calibration": {}}
     write_network(folder, "student", student)
 
 

@@ -33,7 +33,7 @@ def test_packed_weights_are_off_by_half_a_step_at_most(bits):
 
 
 def test_the_shipped_network_is_read_whole():
-    layers, parameters = make_demo.read_network(DIGITS)
+    parameters, layers = make_demo.read_network(DIGITS).values()
     assert [layer["kind"] for layer in layers] == [
         "contrast", "convolution", "pooling", "normalisation", "convolution", "convolution", "pooling", "normalisation",
         "convolution", "convolution", "mean", "dense",

@@ -20,7 +20,7 @@ const clamp = (value, count) => Math.min(count - 1, Math.max(0, value));
 
 /** A colour of the theme as [red, green, blue]. */
 function themeColour(name) {
-  const dot = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d");
+  const dot = element("canvas", { width: 1, height: 1 }).getContext("2d");
   dot.fillStyle = getComputedStyle(document.documentElement).getPropertyValue(name);
   dot.fillRect(0, 0, 1, 1);
   return [...dot.getImageData(0, 0, 1, 1).data].slice(0, 3);
@@ -65,11 +65,8 @@ function sizeOf({ height, width, channels }) {
 function addLayer(index, title) {
   const map = state.maps[index];
   const { relu } = network.layers[index];
-  const heading = document.createElement("h2");
-  heading.textContent = `${title}${relu ? ", ReLU" : ""}: ${sizeOf(map)}`;
-  const canvas = document.createElement("canvas");
-  canvas.className = "sheet layer";
-  canvas.tabIndex = 0;
+  const heading = element("h2", { textContent: `${title}${relu ? ", ReLU" : ""}: ${sizeOf(map)}` });
+  const canvas = element("canvas", { className: "sheet layer", tabIndex: 0 });
   canvas.setAttribute("role", "slider"); // one of a row of maps, chosen with the arrow keys
   canvas.setAttribute("aria-label", `Maps of ${title}`);
   canvas.setAttribute("aria-valuemin", 1);
@@ -127,15 +124,6 @@ function addLayer(index, title) {
   return paint;
 }
 
-/** Where in a canvas, in its own pixels, an event happened. */
-function placeIn(canvas, event) {
-  const box = canvas.getBoundingClientRect();
-  return [
-    ((event.clientX - box.left) / box.width) * canvas.width,
-    ((event.clientY - box.top) / box.height) * canvas.height,
-  ];
-}
-
 // --- the sum behind a pixel ---------------------------------------------------------------------------------------
 
 /** The map that a layer sees. */
@@ -169,8 +157,7 @@ function termsOf(layer, map, { channel, row, column }) {
 
 /** Numbers in cells coloured by them, row by row. */
 function grid(caption, values, wide, most = largest(values)) {
-  const table = document.createElement("table");
-  table.className = "grid";
+  const table = element("table", { className: "grid" });
   table.createCaption().textContent = caption;
   for (let start = 0; start < values.length; start += wide) {
     const row = table.insertRow();
@@ -187,15 +174,10 @@ function grid(caption, values, wide, most = largest(values)) {
   return table;
 }
 
-function paragraph(text) {
-  return Object.assign(document.createElement("p"), { textContent: text });
-}
-
 /** One input map's part in the sum: window × filter = products. */
 function showTerm({ channel, wide, window, filter, sum }, named) {
-  const box = document.createElement("div");
-  box.className = "term";
-  if (named) box.append(paragraph(`Input ${named} ${channel + 1}: ${number(sum)}`));
+  const box = element("div", { className: "term" });
+  if (named) box.append(element("p", { textContent: `Input ${named} ${channel + 1}: ${number(sum)}` }));
   if (window.length === 1) {
     box.firstChild.textContent += ` = ${number(window[0])} × ${number(filter[0])}`;
   } else {
@@ -216,7 +198,8 @@ function explainWeights(layer, map) {
   const what = unit ? "unit" : "map";
   const parts = first.map((term) => showTerm(term, map.channels > 1 ? what : null));
   const others = map.channels - first.length;
-  if (others > 0) parts.push(paragraph(`The other ${others} ${what}s add ${number(rest)} together.`));
+  const remark = `The other ${others} ${what}s add ${number(rest)} together.`;
+  if (others > 0) parts.push(element("p", { textContent: remark }));
   const seen = layer.kind === "dense" ? "all of" : `a window of ${layer.size.join(" × ")} in`;
   const how = unit ? "each times its weight" : "each pixel times its weight in the filter";
   const largestParts = others > 0 ? ` Below, its ${first.length} largest parts.` : "";

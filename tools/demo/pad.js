@@ -7,6 +7,16 @@ const STEP = 7; // how far an arrow key moves
 const DIRECTIONS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 const byId = (id) => document.getElementById(id);
+const element = (tag, properties) => Object.assign(document.createElement(tag), properties);
+
+/** Where in a canvas, in its own pixels, an event happened. */
+function placeIn(canvas, event) {
+  const box = canvas.getBoundingClientRect();
+  return [
+    ((event.clientX - box.left) / box.width) * canvas.width,
+    ((event.clientY - box.top) / box.height) * canvas.height,
+  ];
+}
 
 class Paper {
   strokes = []; // of points [x, y]
@@ -17,7 +27,7 @@ class Paper {
   #changed; // called at each change, at most once a frame
   #waiting = false;
   #cursor = { x: SIDE / 2, y: SIDE / 4, shown: false }; // where the keyboard begins its next stroke
-  #sketch = Object.assign(document.createElement("canvas"), { width: SIDE, height: SIDE });
+  #sketch = element("canvas", { width: SIDE, height: SIDE });
 
   /** `say` tells a listener what a key has done. */
   constructor(canvas, changed, say) {
@@ -57,22 +67,17 @@ class Paper {
   }
 
   undo() {
-    this.drawing = false;
-    this.photo = null;
-    this.strokes.pop();
-    this.change();
+    this.show(null, this.strokes.slice(0, -1));
   }
 
   clear() {
-    this.drawing = false;
-    this.photo = null;
-    this.strokes = [];
-    this.change();
+    this.show(null);
   }
 
-  show(photo) {
-    this.strokes = [];
+  show(photo, strokes = []) {
+    this.drawing = false;
     this.photo = photo;
+    this.strokes = strokes;
     this.change();
   }
 
@@ -127,10 +132,7 @@ class Paper {
   #listenToPointer() {
     const canvas = this.#canvas;
     let pointer = null;
-    const toPoint = (event) => {
-      const box = canvas.getBoundingClientRect();
-      return [((event.clientX - box.left) / box.width) * SIDE, ((event.clientY - box.top) / box.height) * SIDE];
-    };
+    const toPoint = (event) => placeIn(canvas, event).map((pixels) => pixels / 2);
     canvas.addEventListener("pointerdown", (event) => {
       if (pointer !== null || event.button !== 0) return; // a second finger, or another button
       pointer = event.pointerId;

@@ -51,32 +51,33 @@ function shares(from, to) {
   });
 }
 
+/**
+ * Weighted sums along the rows of `from`, then along its columns: `across` and `down` tell for each place of the result
+ * where its sum begins and its weights; beyond the edge the last pixel counts.
+ */
+function weigh(from, across, down) {
+  const along = (data, side, sums, result) => {
+    const lines = data.length / side;
+    sums.forEach(({ first, weights }, to) => {
+      for (let line = 0; line < lines; line++) {
+        let sum = 0;
+        for (let j = 0; j < weights.length; j++) {
+          sum += weights[j] * data[line * side + Math.min(side - 1, Math.max(0, first + j))];
+        }
+        result[to * lines + line] = sum; // turned: the lines of the result are columns of `data`
+      }
+    });
+    return result;
+  };
+  const rows = along(from.data, from.width, across, new Float32Array(across.length * from.height));
+  const result = picture(across.length, down.length);
+  along(rows, from.height, down, result.data);
+  return result;
+}
+
 function resize(grey, width, height) {
   if (grey.width === width && grey.height === height) return grey;
-  const across = shares(grey.width, width);
-  const down = shares(grey.height, height);
-  const clamp = (at, side) => Math.min(side - 1, Math.max(0, at));
-  const narrow = new Float32Array(width * grey.height);
-  for (let y = 0; y < grey.height; y++) {
-    for (let x = 0; x < width; x++) {
-      const { first, weights } = across[x];
-      let sum = 0;
-      for (let j = 0; j < weights.length; j++) {
-        sum += weights[j] * grey.data[y * grey.width + clamp(first + j, grey.width)];
-      }
-      narrow[y * width + x] = sum;
-    }
-  }
-  const result = picture(width, height);
-  for (let y = 0; y < height; y++) {
-    const { first, weights } = down[y];
-    for (let x = 0; x < width; x++) {
-      let sum = 0;
-      for (let j = 0; j < weights.length; j++) sum += weights[j] * narrow[clamp(first + j, grey.height) * width + x];
-      result.data[y * width + x] = sum;
-    }
-  }
-  return result;
+  return weigh(grey, shares(grey.width, width), shares(grey.height, height));
 }
 
 /** Scales a picture so that its longest side has `longest` pixels. */
@@ -126,26 +127,13 @@ const erode = (grey, side) => invert(dilate(invert(grey), side));
 /** Removes what is bright and narrower than `side`; of an inverted picture, what is dark. */
 const open = (grey, side) => dilate(erode(grey, side), side);
 
-function blur({ width, height, data }, sigma) {
+function blur(grey, sigma) {
   const reach = Math.ceil(3 * sigma);
   const bell = Array.from({ length: 2 * reach + 1 }, (_, i) => Math.exp(-0.5 * ((i - reach) / sigma) ** 2));
   const total = bell.reduce((sum, weight) => sum + weight, 0);
-  const along = (from, length, start, step, i) => {
-    let sum = 0;
-    for (let j = -reach; j <= reach; j++) {
-      sum += bell[j + reach] * from[start + Math.min(length - 1, Math.max(0, i + j)) * step];
-    }
-    return sum / total;
-  };
-  const rows = new Float32Array(data.length);
-  const result = picture(width, height);
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) rows[y * width + x] = along(data, width, y * width, 1, x);
-  }
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) result.data[y * width + x] = along(rows, height, x, width, y);
-  }
-  return result;
+  const weights = bell.map((weight) => weight / total);
+  const sums = (length) => Array.from({ length }, (_, i) => ({ first: i - reach, weights }));
+  return weigh(grey, sums(grey.width), sums(grey.height));
 }
 
 // --- connected components and distances ---------------------------------------------------------------------------
@@ -329,11 +317,6 @@ function normaliseStroke(mask) {
   return mask;
 }
 
-function roundHalfToEven(number) {
-  const rounded = Math.round(number);
-  return rounded - number === 0.5 && rounded % 2 ? rounded - 1 : rounded;
-}
-
 /** Places a digit in 28 × 28 black pixels with its centre of mass in the middle, moving it by whole pixels. */
 function centreOfMass(digit) {
   const side = SETTINGS.FIELD;
@@ -344,7 +327,8 @@ function centreOfMass(digit) {
     down += level * Math.floor(i / digit.width);
   });
   const place = (moment, length) => {
-    return Math.min(side - length, Math.max(0, roundHalfToEven(side / 2 - moment / mass)));
+    const [first] = Uint8ClampedArray.of(side / 2 - moment / mass); // at least 0, and halves to even
+    return Math.min(side - length, first);
   };
   return cut(digit, -place(across, digit.width), -place(down, digit.height), side, side, 0);
 }
@@ -512,9 +496,7 @@ function groupOf(ordered) {
 function members(labels, group, { width, height }) {
   const wanted = new Uint8Array(labels.length + 1);
   for (const { label } of group) wanted[label] = 255;
-  const mask = picture(width, height);
-  for (let i = 0; i < labels.length; i++) mask.data[i] = wanted[labels[i]];
-  return mask;
+  return picture(width, height, Uint8ClampedArray.from(labels, (label) => wanted[label]));
 }
 
 /** Components that may each be a digit: hardly less likely than the first, and nearly as high. */

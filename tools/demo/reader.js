@@ -90,15 +90,14 @@ async function readPhoto(file) {
     return requestAnimationFrame(() => complain(`${file.name}: this browser cannot open it as a picture.`));
   }
   const scale = Math.min(1, LONGEST / Math.max(bitmap.width, bitmap.height));
-  const canvas = document.createElement("canvas");
-  canvas.width = Math.max(1, Math.round(scale * bitmap.width));
-  canvas.height = Math.max(1, Math.round(scale * bitmap.height));
+  const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(scale * side)));
+  const canvas = element("canvas", { width, height });
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.fillStyle = "white"; // behind what is transparent
-  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.fillRect(0, 0, width, height);
   context.imageSmoothingQuality = "high";
-  context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-  const pixels = context.getImageData(0, 0, canvas.width, canvas.height);
+  context.drawImage(bitmap, 0, 0, width, height);
+  const pixels = context.getImageData(0, 0, width, height);
   latest = digitsInPhoto([1, 0, 2].map((which) => colourOfPixels(pixels, which)));
   paper.show({ canvas });
 }
