@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from helpers.errors import NoDigit
-from helpers.images.strokes import pad
+from helpers.images.strokes import pad, sides
 
 RULE = 0.92  # of the side of the picture that a printed line spans at least
 PARTS = 150  # largest number of components considered: a noisy page has thousands of specks
@@ -101,7 +101,7 @@ def _size(mask: np.ndarray) -> int:
 
 def touches(mask: np.ndarray) -> int:
     """How many of the four sides of the picture a mask touches."""
-    return sum(bool(side.any()) for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
+    return sum(bool(side.any()) for side in sides(mask))
 
 
 def _choose(mask: np.ndarray) -> list[tuple[float, np.ndarray]]:
@@ -112,8 +112,7 @@ def _choose(mask: np.ndarray) -> list[tuple[float, np.ndarray]]:
         return []
     left, top, wide, high, area = stats[1:].T.astype(np.float64)  # component 0 is the paper
     size = np.maximum(wide, high)
-    sides = (parts[0], parts[-1], parts[:, 0], parts[:, -1])
-    contact = np.array([np.bincount(side, minlength=count)[1:] for side in sides])  # pixels on each edge
+    contact = edge_contact(parts, count)[:, 1:]
     along, touched = contact.max(axis=0), np.count_nonzero(contact, axis=0)
     # The end of a stroke may touch the edge; a table or a shadow lies along it, a line joins two edges.
     foreign = (along > 0.5 * size) | (touched >= 2)
@@ -145,8 +144,13 @@ def _choose(mask: np.ndarray) -> list[tuple[float, np.ndarray]]:
         barred[core] = False
         group = _group(parts, stats, core, barred, order)
         used[group] = True
-        found.append((float(doubt), 255 * _members(parts, count, group).astype(np.uint8)))
+        found.append((float(doubt), _mask(parts, group)))
     return found
+
+
+def edge_contact(parts: np.ndarray, count: int) -> np.ndarray:
+    """How many pixels of each side of the picture belong to each of `count` labels, 0 the paper: (4, count)."""
+    return np.array([np.bincount(side, minlength=count) for side in sides(parts)])
 
 
 def _strips(parts: np.ndarray, along: np.ndarray, count: int) -> np.ndarray:
@@ -165,9 +169,7 @@ def remove_strips(ink: np.ndarray, mask: np.ndarray) -> np.ndarray:
     if not corners.any():
         return ink
     count, parts, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    sides = (parts[0], parts[-1], parts[:, 0], parts[:, -1])
-    along = np.max([np.bincount(side, minlength=count)[1:] for side in sides], axis=0)
-    strips = np.flatnonzero(_strips(parts, along, count))
+    strips = np.flatnonzero(_strips(parts, edge_contact(parts, count)[:, 1:].max(axis=0), count))
     least = 0.06 * max(mask.shape)
     apart = np.delete(stats[1:], strips, axis=0)
     if not strips.size or stats[1 + strips, cv2.CC_STAT_AREA].sum() < 0.1 * cv2.countNonZero(mask):
@@ -177,12 +179,10 @@ def remove_strips(ink: np.ndarray, mask: np.ndarray) -> np.ndarray:
         return ink
     # Only what is as wide as a strip (padded by replication) is removed: a stroke that touches it stays.
     side = max(5, min(mask.shape) // 16)
-    beyond = cv2.copyMakeBorder(
-        255 * _members(parts, count, strips.tolist()).astype(np.uint8), *[side] * 4, cv2.BORDER_REPLICATE
-    )
+    beyond = cv2.copyMakeBorder(_mask(parts, strips), *[side] * 4, cv2.BORDER_REPLICATE)
     _, wide = cv2.connectedComponents(cv2.morphologyEx(beyond, cv2.MORPH_OPEN, np.ones((side, side), np.uint8)))
-    outside = np.unique(np.concatenate([wide[0], wide[-1], wide[:, 0], wide[:, -1]]))
-    removed = 255 * np.isin(wide, outside[outside > 0]).astype(np.uint8)[side:-side, side:-side]
+    outside = np.concatenate(sides(wide))
+    removed = _mask(wide, outside[outside > 0] - 1)[side:-side, side:-side]
     removed = cv2.dilate(removed, np.ones((5, 5), np.uint8))
     rest = cv2.connectedComponentsWithStats(cv2.subtract(mask, removed))[2][1:]
     return cv2.subtract(ink, removed) if _longest(rest) >= least else ink
@@ -197,8 +197,8 @@ def _goes_round(frame: np.ndarray, inner: np.ndarray) -> bool:
     """Whether the ink of `frame` (bool) surrounds a box, given as left, top, width, height, …"""
     left, top, wide, high = inner[:4]
     rows, columns = frame[top : top + high], frame[:, left : left + wide]
-    sides = (rows[:, :left].any(1), rows[:, left + wide :].any(1), columns[:top].any(0), columns[top + high :].any(0))
-    return all(side.mean() > 0.8 for side in sides)
+    around = (rows[:, :left].any(1), rows[:, left + wide :].any(1), columns[:top].any(0), columns[top + high :].any(0))
+    return all(side.mean() > 0.8 for side in around)
 
 
 def _group(parts: np.ndarray, stats: np.ndarray, core: int, barred: np.ndarray, order: np.ndarray) -> list[int]:
@@ -215,11 +215,10 @@ def _group(parts: np.ndarray, stats: np.ndarray, core: int, barred: np.ndarray, 
     if len(small) > 12:  # a texture, such as the remains of squared paper
         waiting = [i for i in waiting if i not in small]
     while waiting:
-        inside = _members(parts, len(stats), group)
-        left, top, wide, high = cv2.boundingRect(inside.astype(np.uint8))
-        size, ink = max(wide, high), area[group].sum()
-        stroke = ink / max(1, size)  # a lower bound of the stroke width
-        gaps = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 3)
+        inside = _mask(parts, group)
+        size = _size(inside)
+        stroke = area[group].sum() / max(1, size)  # a lower bound of the stroke width
+        gaps = cv2.distanceTransform(255 - inside, cv2.DIST_L2, 3)
         joined = []
         for i in waiting:
             x, y = stats[1 + i, cv2.CC_STAT_LEFT], stats[1 + i, cv2.CC_STAT_TOP]
@@ -235,8 +234,6 @@ def _group(parts: np.ndarray, stats: np.ndarray, core: int, barred: np.ndarray, 
     return group
 
 
-def _members(parts: np.ndarray, count: int, group: list[int]) -> np.ndarray:
-    """Which pixels of labelled `parts` belong to the components in `group` (counted from 0): bool, same shape."""
-    chosen = np.zeros(count, bool)
-    chosen[1 + np.array(group)] = True
-    return chosen[parts]
+def _mask(parts: np.ndarray, group: list[int] | np.ndarray) -> np.ndarray:
+    """The mask of the components in `group` (counted from 0) of labelled `parts`."""
+    return 255 * np.isin(parts, 1 + np.asarray(group)).astype(np.uint8)

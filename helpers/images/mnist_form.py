@@ -8,13 +8,14 @@ import numpy as np
 
 from helpers.errors import NoDigit
 from helpers.images.steps import Steps, resize
-from helpers.images.strokes import crop, fill_pinholes, normalise_stroke, stroke_width
+from helpers.images.strokes import crop, fill_pinholes, normalise_stroke, stroke_change, stroke_width
 
 BOX, FIELD = 20, 28  # MNIST's box for the digit and its whole image, in pixels
 COARSE = 10  # longest side in pixels up to which edges are too coarse to show the width of a stroke
 HAIRLINE = 2  # shorter side in pixels below which a digit is the line of a fine pen
 TRACE = 160  # longest side in pixels at which the strokes of a single digit are processed
 STROKE = (2.0, 3.2)  # stroke widths of two thirds of the digits in MNIST, in pixels of the 20×20 box
+WIDTHS = tuple(width * TRACE / BOX for width in STROKE)  # the same at TRACE pixels
 
 
 def trace(ink: np.ndarray, kept: np.ndarray, level: float, longest: int = TRACE) -> np.ndarray:
@@ -45,10 +46,7 @@ def fit_box(digit: np.ndarray, box: int = BOX) -> np.ndarray:
 def centre_of_mass(digit: np.ndarray) -> np.ndarray:
     """Places a digit in 28×28 black pixels with its centre of mass in the middle, moving it by whole pixels.
 
-    In MNIST every centre of mass lies within half a pixel of pixel (14, 14).
-
-    Raises:
-        NoDigit: if the digit has no ink.
+    In MNIST every centre of mass lies within half a pixel of pixel (14, 14). Raises NoDigit if the digit has no ink.
     """
     mass = float(digit.sum())
     if mass == 0:
@@ -81,33 +79,28 @@ def half_pixel_moves(x: np.ndarray) -> np.ndarray:
 def finish(cropped: np.ndarray, side: int = TRACE) -> Steps:
     """The last four steps, from a cropped mask with a longest side of `side` pixels to MNIST's form."""
     low, high = (width * side / BOX for width in STROKE)
-    steps = {"cropped": cropped, "stroke width": crop(normalise_stroke(cropped, low, high))}
-    steps["20×20 box"] = fit_box(steps["stroke width"])
-    steps["centred 28×28"] = centre_of_mass(steps["20×20 box"])
-    return steps
+    return _place(cropped, crop(normalise_stroke(cropped, low, high)), BOX)
 
 
 def finish_grey(cropped: np.ndarray) -> Steps:
     """The last four steps for a tiny digit, keeping its grey levels. A digit in MNIST's form already stays unchanged."""
-    steps = {"cropped": cropped, "stroke width": cropped}
     coarse = max(cropped.shape) <= COARSE
     hairline = min(cropped.shape) < HAIRLINE  # no digit of MNIST is as thin
-    if (max(cropped.shape) != BOX or hairline) and not coarse:
-        steps["stroke width"] = change_stroke(resize(cropped, TRACE))
-    steps["20×20 box"] = fit_box(steps["stroke width"], BOX - coarse)
-    steps["centred 28×28"] = centre_of_mass(steps["20×20 box"])
-    return steps
+    stays = coarse or (max(cropped.shape) == BOX and not hairline)
+    return _place(cropped, cropped if stays else change_stroke(resize(cropped, TRACE)), BOX - coarse)
+
+
+def _place(cropped: np.ndarray, digit: np.ndarray, box: int) -> Steps:
+    """The last four steps, from a digit before and after the change of its stroke width."""
+    fitted = fit_box(digit, box)
+    return {"cropped": cropped, "stroke width": digit, "20×20 box": fitted, "centred 28×28": centre_of_mass(fitted)}
 
 
 def change_stroke(wide: np.ndarray) -> np.ndarray:
-    """Brings the strokes of an enlarged grey digit to MNIST's range of widths, keeping its grey levels."""
-    low, high = (width / BOX for width in STROKE)
-    size = max(wide.shape)
-    width = stroke_width(255 * (wide > 127).astype(np.uint8))
-    if width == 0 or low <= width / size <= high:
+    """Brings the strokes of a grey digit, enlarged to TRACE pixels, to MNIST's widths, keeping its grey levels."""
+    change = stroke_change(stroke_width(255 * (wide > 127).astype(np.uint8)), TRACE, *WIDTHS)
+    if not change:
         return wide
-    wanted = low if width / size < low else high
-    change = (wanted * size - width) / (2 * (1 - wanted))  # (width + 2c) / (size + 2c) = wanted
     reach = round(abs(change))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
     if change > 0:

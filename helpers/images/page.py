@@ -12,7 +12,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from helpers.images.find_digit import edge_contact
 from helpers.images.steps import along_colour, hysteresis, resize, thin_and_dark, threshold
+from helpers.images.strokes import depth, ridge, weighted_median
 
 PIECES = 8000  # largest number of components considered
 STEM = 1.25  # times the height of the digits that a printed line is long
@@ -140,13 +142,13 @@ def typical_stroke(mask: np.ndarray) -> float:
     Large components at the edge of the page, such as a table, are ignored unless nearly all ink belongs to them.
     """
     parts, stats = cv2.connectedComponentsWithStats(mask, connectivity=8)[1:3]
-    depth = cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    ridge = (depth >= cv2.dilate(depth, np.ones((3, 3), np.uint8))) & (depth > 0)
+    distances = depth(mask)
+    centre = ridge(distances)
     height, width = mask.shape
     left, top, wide, high, _ = stats.T
     edge = (left == 0) | (top == 0) | (left + wide == width) | (top + high == height)
-    inside = ridge & ~(edge & ((wide > 0.3 * width) | (high > 0.3 * height)))[parts]
-    values = depth[inside if np.count_nonzero(inside) > OTHERS * np.count_nonzero(ridge) else ridge]
+    inside = centre & ~(edge & ((wide > 0.3 * width) | (high > 0.3 * height)))[parts]
+    values = distances[inside if np.count_nonzero(inside) > OTHERS * np.count_nonzero(centre) else centre]
     return float(2 * np.median(values)) if values.size else 0.0
 
 
@@ -184,11 +186,7 @@ def _digit_height(mask: np.ndarray) -> float:
         inside = (left[:, None] < x) & (x < (left + wide)[:, None]) & (top[:, None] < y) & (y < (top + high)[:, None])
         holds = (inside & (high > 0.3 * high[:, None]) & (high < high[:, None])).any(axis=1)
         high, area = high[~holds], area[~holds]
-    if not len(high):
-        return 0.0
-    order = np.argsort(high)
-    share = np.cumsum(area[order])
-    return float(high[order][np.searchsorted(share, 0.5 * share[-1])])
+    return weighted_median(high, area)
 
 
 def _flat_lines(page: np.ndarray, stroke: float, height: float, turned: bool) -> tuple[np.ndarray, float]:
@@ -265,10 +263,9 @@ def _runs(page: np.ndarray) -> np.ndarray:
 def find_pieces(page: Page) -> tuple[list[Piece], int]:
     """The components of a page that may be digits or parts of digits, in no order; and how many were not looked at."""
     count, parts, stats, _ = cv2.connectedComponentsWithStats(page.mask, connectivity=8)
-    depth = cv2.distanceTransform(np.pad(page.mask, 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    distances = depth(page.mask)
     beside = cv2.dilate(page.lines, np.ones((5, 5), np.uint8))
-    sides = (parts[0], parts[-1], parts[:, 0], parts[:, -1])
-    contact = np.array([np.bincount(side, minlength=count) for side in sides])  # pixels on each edge
+    contact = edge_contact(parts, count)
     pieces = []
     large = 1 + np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] >= max(4, 0.6 * page.stroke**2))
     # In a crop close to a row of digits they meet its edges; what lies there is no table.
@@ -277,7 +274,7 @@ def find_pieces(page: Page) -> tuple[list[Piece], int]:
         left, top, wide, high = (int(n) for n in stats[part, :4])
         box = np.s_[top : top + high, left : left + wide]
         mask = parts[box] == part
-        thick = 2 * float(depth[box][mask].max())
+        thick = 2 * float(distances[box][mask].max())
         # The remains of a line are as thin as the line.
         remnant = thick < min(1.7 * page.thin + 1, 0.7 * page.stroke) and beside[box][mask].any()
         # A stroke may end at the edge; a table or another page lies along it, or around a corner.
@@ -296,11 +293,7 @@ def find_pieces(page: Page) -> tuple[list[Piece], int]:
 
 def typical_height(pieces: list[Piece]) -> float:
     """The median height of the pieces, weighted by their ink; 0 without pieces."""
-    if not pieces:
-        return 0.0
-    order = sorted(pieces, key=lambda p: p.height)
-    share = np.cumsum([p.area for p in order])
-    return float(order[np.searchsorted(share, 0.5 * share[-1])].height)
+    return weighted_median(np.array([p.height for p in pieces]), np.array([p.area for p in pieces]))
 
 
 def find_rows(pieces: list[Piece]) -> list[Row]:
@@ -323,17 +316,17 @@ def find_rows(pieces: list[Piece]) -> list[Row]:
     # A comma is not a row.
     rows = [row for row in rows if row.height > (0.3 if len(row.pieces) > 1 else 0.55) * typical]
     taken = {id(piece) for row in rows for piece in row.pieces}
-    small: list[list[Piece]] = [[] for _ in rows]
-    for piece in pieces:
-        for row, its in zip(rows, small, strict=True):
+    for piece in (piece for piece in pieces if id(piece) not in taken):
+        for row in rows:
             near = abs(piece.y - row.middle(piece.x)) < 0.75 * row.height and piece.height < 0.6 * row.height
-            beside = row.left - 0.7 * row.height < piece.x < row.right + 0.7 * row.height
-            if id(piece) not in taken and near and beside:
-                its.append(piece)
+            if near and row.left - 0.7 * row.height < piece.x < row.right + 0.7 * row.height:
+                row.pieces.append(piece)
                 break
-    for row, its in zip(rows, small, strict=True):
-        row.pieces = sorted(row.pieces + its, key=lambda p: p.x)
-    return _in_order(rows)
+    for row in rows:
+        row.pieces.sort(key=lambda p: p.x)
+    # From top to bottom is perpendicular to their mean slope.
+    slope = np.average([row.slope for row in rows], weights=[len(row.pieces) for row in rows]) if rows else 0.0
+    return sorted(rows, key=lambda row: np.mean([p.y - slope * p.x for p in row.pieces]))
 
 
 def _merge(rows: list[Row]) -> list[Row]:
@@ -351,11 +344,3 @@ def _merge(rows: list[Row]) -> list[Row]:
         else:
             merged.append(row)
     return merged
-
-
-def _in_order(rows: list[Row]) -> list[Row]:
-    """Sorts rows from top to bottom, perpendicular to their mean slope."""
-    if not rows:
-        return rows
-    slope = float(np.average([row.slope for row in rows], weights=[len(row.pieces) for row in rows]))
-    return sorted(rows, key=lambda row: np.mean([p.y - slope * p.x for p in row.pieces]))

@@ -3,8 +3,6 @@
 Pictures are uint8, 0..255: RGB (H, W, 3) or grey (H, W). Explained in notebooks/02_preprocessing.ipynb.
 """
 
-import functools
-
 import cv2
 import numpy as np
 
@@ -13,6 +11,11 @@ from helpers.errors import NoDigit, UserError
 WORK = 320  # longest side in pixels at which a single digit is located: enough for a pen, quick for a phone photo
 LEAST_CONTRAST = 12  # grey levels between ink and paper; anything fainter is texture, not ink
 KERNEL = 0.4  # width of what counts as background, as a share of the shorter side: wider than any stroke
+# Matrices from the six coefficients of a quadratic surface to the pixels of a square picture, and back.
+SIDE = 16
+_y, _x = (np.mgrid[:SIDE, :SIDE].reshape(2, -1) + 0.5) / SIDE * 2 - 1
+TERMS = np.stack([np.ones_like(_x), _y, _x, _y * _y, _x * _x, _y * _x], axis=1).astype(np.float32)
+SOLVE = np.linalg.pinv(TERMS)
 Steps = dict[str, np.ndarray]  # name of a step -> the picture after it, in order
 
 
@@ -34,10 +37,7 @@ def to_grayscale(picture: np.ndarray) -> np.ndarray:
 
     The usual weights (0.30, 0.59, 0.11) make yellow ink almost as bright as paper. Here the weights are the direction
     in colour space along which neighbouring pixels differ most: the first principal component of the local contrast.
-    For black-and-white pictures that is the plain mean.
-
-    Returns:
-        uint8 (H, W); bright stays bright.
+    For black-and-white pictures that is the plain mean. Returns uint8 (H, W); bright stays bright.
     """
     if picture.ndim == 2:
         return picture
@@ -117,25 +117,14 @@ def remove_background(bright: np.ndarray, dark_ink: bool = True) -> np.ndarray:
 
 def _slope(surface: np.ndarray) -> np.ndarray:
     """The least-squares quadratic surface through the paper in a grey picture of bright ink: float32 (H, W)."""
-    side = 16
     height, width = surface.shape
-    small = cv2.resize(surface, (side, side), interpolation=cv2.INTER_AREA).ravel().astype(np.float32)
-    solve, terms = _quadratic(side)
-    fit = terms @ (solve @ small)
+    small = cv2.resize(surface, (SIDE, SIDE), interpolation=cv2.INTER_AREA).ravel().astype(np.float32)
+    fit = TERMS @ (SOLVE @ small)
     # Ink lies above the first fit; the second, without it, is that of the paper alone.
     ink = small - fit > (small - fit).std()
-    a, b, c, d, e, f = solve @ np.where(ink, fit, small)
+    a, b, c, d, e, f = SOLVE @ np.where(ink, fit, small)
     y, x = np.linspace(-1, 1, height, dtype=np.float32)[:, None], np.linspace(-1, 1, width, dtype=np.float32)
     return (a + b * y + d * y * y) + (c * x + e * x * x) + f * (y * x)
-
-
-@functools.cache
-def _quadratic(side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Matrices from the pixels of a square picture to the six coefficients of its quadratic surface, and back."""
-    axis = (np.arange(side) + 0.5) / side * 2 - 1
-    y, x = (grid.ravel() for grid in np.meshgrid(axis, axis, indexing="ij"))
-    terms = np.stack([np.ones_like(x), y, x, y * y, x * x, y * x], axis=1).astype(np.float32)
-    return np.linalg.pinv(terms), terms
 
 
 def threshold(ink: np.ndarray) -> tuple[float, float]:

@@ -24,11 +24,8 @@ def stroke_width(mask: np.ndarray) -> float:
 
     The median is weighted by ink, since the remains of a printed rule may be longer than the digit but hold less.
     """
-    depths = np.sort(_middle(mask))
-    if not depths.size:
-        return 0.0
-    ink = np.cumsum(depths)
-    return float(2 * depths[np.searchsorted(ink, 0.5 * ink[-1])])
+    depths = _middle(mask)
+    return 2 * weighted_median(depths, depths)
 
 
 def unevenness(mask: np.ndarray) -> float:
@@ -42,23 +39,38 @@ def unevenness(mask: np.ndarray) -> float:
 
 def _middle(mask: np.ndarray) -> np.ndarray:
     """The distances to the edge, in pixels, along the centre line of the strokes, where they have a local maximum."""
-    depth = cv2.distanceTransform(pad(mask), cv2.DIST_L2, 5)
-    return depth[(depth >= cv2.dilate(depth, np.ones((3, 3), np.uint8))) & (depth > 0)]
+    inside = depth(mask)
+    return inside[ridge(inside)]
+
+
+def depth(mask: np.ndarray) -> np.ndarray:
+    """The distance of each pixel to the paper, which also lies outside of the picture: float32 (H, W), in pixels."""
+    return cv2.distanceTransform(pad(mask), cv2.DIST_L2, 5)[1:-1, 1:-1]
+
+
+def ridge(inside: np.ndarray) -> np.ndarray:
+    """Where a `depth` has a local maximum, which is on the centre line of strokes: bool (H, W)."""
+    return (inside >= cv2.dilate(inside, np.ones((3, 3), np.uint8))) & (inside > 0)
+
+
+def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
+    """The value up to which the sorted values hold half of the weight; 0 without values."""
+    if not len(values):
+        return 0.0
+    order = np.argsort(values)
+    share = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(share, 0.5 * share[-1])])
 
 
 def normalise_stroke(mask: np.ndarray, low: float, high: float) -> np.ndarray:
     """Dilates or erodes a mask whose strokes are thinner than `low` or wider than `high` pixels to that width.
 
-    Shrunk to 20×20 pixels, a thin pen would fade to grey and a marker fill its loops. The width is relative to the size
-    of the digit, which a dilation enlarges too. Where a loop would close or a stroke break, the width changes less.
+    Shrunk to 20×20 pixels, a thin pen would fade to grey and a marker fill its loops. Where a loop would close or a
+    stroke break, the width changes less.
     """
-    width, size = stroke_width(mask), max(mask.shape)
-    if width == 0 or low <= width <= high:
+    change = stroke_change(stroke_width(mask), max(mask.shape), low, high)
+    if not change:
         return mask
-    wanted = (low if width < low else high) / size
-    if wanted >= 1:  # a speck, smaller than any stroke should be wide
-        return mask
-    change = (wanted * size - width) / (2 * (1 - wanted))  # (width + 2c) / (size + 2c) = wanted
     holes = _count(255 - pad(mask))
     pieces = _count(mask)
     if change > 0:
@@ -68,12 +80,24 @@ def normalise_stroke(mask: np.ndarray, low: float, high: float) -> np.ndarray:
             if _count(255 - pad(grown)) >= holes:
                 return grown
         return grown
-    depth = cv2.distanceTransform(pad(mask), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    inside = depth(mask)
     for share in (1, 0.7, 0.4, 0.2):
-        thinner = np.where(depth > -share * change, 255, 0).astype(np.uint8)
+        thinner = np.where(inside > -share * change, 255, 0).astype(np.uint8)
         if _count(thinner) == pieces and _count(255 - pad(thinner)) == holes:
             return thinner
     return mask
+
+
+def stroke_change(width: float, size: int, low: float, high: float) -> float:
+    """By how many pixels each edge of strokes must move for their `width` to lie within low..high; outwards above 0.
+
+    The width is relative to the `size` of the digit, which changes too.
+    """
+    wanted = (low if width < low else high) / size
+    # A width of 0 is no stroke, and a speck is smaller than any stroke should be wide.
+    if width == 0 or low <= width <= high or wanted >= 1:
+        return 0.0
+    return (wanted * size - width) / (2 * (1 - wanted))  # (width + 2c) / (size + 2c) = wanted
 
 
 def implausibility(mask: np.ndarray) -> float:
@@ -86,8 +110,8 @@ def implausibility(mask: np.ndarray) -> float:
     loops = _count(255 - pad(mask)) - 2  # neither the ink nor what surrounds it
     block = cv2.countNonZero(mask) > 0.68 * height * width and width > 0.5 * height
     rim = max(1, max(height, width) // 25)
-    sides = (mask[:rim].max(0), mask[-rim:].max(0), mask[:, :rim].max(1), mask[:, -rim:].max(1))
-    page = sum(np.count_nonzero(side) > 0.85 * side.size for side in sides) >= 3 and width > 0.4 * height
+    rims = (mask[:rim].max(0), mask[-rim:].max(0), mask[:, :rim].max(1), mask[:, -rim:].max(1))
+    page = sum(np.count_nonzero(side) > 0.85 * side.size for side in rims) >= 3 and width > 0.4 * height
     return (loops > 3) + (width > 2.5 * height) + 0.5 * block + page
 
 
@@ -98,9 +122,13 @@ def fill_pinholes(mask: np.ndarray) -> np.ndarray:
     small[0] = False  # the ink
     if not small.any():
         return mask
-    edges = np.unique(np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]]))
-    small[edges] = False  # a bay at the edge is not a hole
+    small[np.concatenate(sides(parts))] = False  # a bay at the edge is not a hole
     return np.where(small[parts], 255, mask).astype(np.uint8)
+
+
+def sides(picture: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The first and last row and the first and last column of a picture."""
+    return picture[0], picture[-1], picture[:, 0], picture[:, -1]
 
 
 def pad(mask: np.ndarray) -> np.ndarray:
