@@ -41,8 +41,7 @@ def read_image(source: str | Path | bytes, detail: int = DETAIL) -> np.ndarray:
         detail: pixels that suffice. A picture whose longest side is at least twice as long is decoded at 1/2, 1/4 or
             1/8 of its size, but not below `detail`: several times as fast for JPEG.
 
-    Raises:
-        UserError: if the file is missing, unreadable, empty, damaged, too large or not a picture.
+    Raises UserError if the file is missing, unreadable, empty, damaged, too large or not a picture.
     """
     name, page = "The picture" if isinstance(source, bytes) else Path(source).name, None
     if not isinstance(source, bytes) and (named := PAGE.fullmatch(str(source))) and not Path(source).exists():
@@ -53,17 +52,24 @@ def read_image(source: str | Path | bytes, detail: int = DETAIL) -> np.ndarray:
     if b"%PDF-" in encoded[:1024]:
         return _draw_page(encoded, page, name)
     if encoded[4:8] == b"ftyp" and encoded[8:12] in HEIC:
-        _open_heic(name)
+        try:
+            import pillow_heif
+        except ImportError as error:
+            raise UserError(
+                f"{name} is a HEIC picture: to read it, pip install pillow-heif, or save it as JPEG."
+            ) from error
+        pillow_heif.register_heif_opener()  # lets Pillow open it
     kind, longest, unusual = _check_header(encoded, name)
     parts = max((part for part in (1, 2, 4, 8) if longest // part >= detail), default=1)
     # IMREAD_UNCHANGED keeps transparency and float values, but ignores the EXIF orientation of photos.
     flags = cv2.IMREAD_UNCHANGED if unusual else cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+    damaged = f"{name} is damaged or cut off and cannot be decoded: save or upload it again."
     if not _is_whole(encoded, kind):
-        raise UserError(f"{name} is damaged or cut off and cannot be decoded: save or upload it again.")
+        raise UserError(damaged)
     if kind in ("JPEG", "MPO"):
         flags, parts = REDUCED.get(parts, flags), 1
         encoded += b"" if _ends(encoded) else b"\xff\xd9"
-    picture = _to_8_bit(_decode(encoded, flags, name), name)
+    picture = _to_8_bit(_decode(encoded, flags, damaged), name)
     if kind in ("BMP", "DIB") and picture.ndim == 3 and picture.shape[2] == 4 and not picture[..., 3].any():
         picture = picture[..., :3]  # programs that know no transparency leave its bytes 0
     if picture.ndim == 3 and picture.shape[2] == 4:  # before shrinking, which would mix ink with invisible colours
@@ -81,7 +87,9 @@ def pages(path: str | Path) -> int:
         with open(path, "rb") as file:
             if b"%PDF-" not in file.read(1024):
                 return 0
-        with _PDF, _pdfium().PdfDocument(path) as document:
+        import pypdfium2
+
+        with _PDF, pypdfium2.PdfDocument(path) as document:
             return len(document)
     except Exception:  # what is wrong with it is said when it is read
         return 0
@@ -93,11 +101,11 @@ def _draw_page(encoded: bytes, page: int | None, name: str) -> np.ndarray:
     Raises UserError if it cannot be read or has no such page, also if pypdfium2 is missing.
     """
     try:
-        pdfium = _pdfium()
+        import pypdfium2
     except ImportError as error:
         raise UserError(f"{name} is a PDF: to read its pages, pip install pypdfium2, or save them as PNG.") from error
     try:
-        with _PDF, pdfium.PdfDocument(encoded) as document:
+        with _PDF, pypdfium2.PdfDocument(encoded) as document:
             count = len(document)
             if page in range(1, count + 1) or (page is None and count == 1):
                 shown = document[(page or 1) - 1]
@@ -110,24 +118,6 @@ def _draw_page(encoded: bytes, page: int | None, name: str) -> np.ndarray:
     if page is None and count:
         raise UserError(f"{name} has {count:,} pages: name one, as in scan.pdf#2, or save it as a picture.")
     raise UserError(f"{name} is not there: the PDF has {count:,} pages.")
-
-
-def _pdfium():
-    """The library that draws PDFs; ImportError without it."""
-    import pypdfium2
-
-    return pypdfium2
-
-
-def _open_heic(name: str) -> None:
-    """Lets Pillow open HEIC. Raises UserError if pillow-heif is missing."""
-    try:
-        import pillow_heif
-    except ImportError as error:
-        raise UserError(
-            f"{name} is a HEIC picture: to read it, pip install pillow-heif, or save it as JPEG."
-        ) from error
-    pillow_heif.register_heif_opener()
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -148,10 +138,9 @@ def _read_bytes(path: Path) -> bytes:
 def _check_header(encoded: bytes, name: str) -> tuple[str, int, bool]:
     """Checks format and size; returns the format, the longest side, and whether it has transparency or float values."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Pillow's own, lower limit
-            with PIL.Image.open(io.BytesIO(encoded), formats=FORMATS) as header:
-                kind, (width, height), bands, info = header.format, header.size, header.getbands(), header.info
+        # Ignored is the warning of Pillow's own, lower limit.
+        with warnings.catch_warnings(action="ignore"), PIL.Image.open(io.BytesIO(encoded), formats=FORMATS) as header:
+            kind, (width, height), bands, info = header.format, header.size, header.getbands(), header.info
     except PIL.Image.DecompressionBombError as error:
         raise UserError(f"{name} is too large: at most {MAX_PIXELS // 10**6} million pixels are read.") from error
     except Exception as error:  # a broken header makes Pillow's decoders raise anything
@@ -199,8 +188,11 @@ def _all_lines(encoded: bytes) -> bool:
     return shown[0] is not None and np.array_equal(*shown)
 
 
-def _decode(encoded: bytes, flags: int, name: str) -> np.ndarray:
-    """The pixels as OpenCV returns them (BGR, BGRA or grey), decoded by Pillow where OpenCV cannot."""
+def _decode(encoded: bytes, flags: int, damaged: str) -> np.ndarray:
+    """The pixels as OpenCV returns them (BGR, BGRA or grey), decoded by Pillow where OpenCV cannot.
+
+    Raises UserError, with the sentence `damaged`, where neither can.
+    """
     try:
         picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
     except cv2.error:
@@ -208,14 +200,12 @@ def _decode(encoded: bytes, flags: int, name: str) -> np.ndarray:
     if picture is not None and picture.size and picture.ndim in (2, 3):
         return picture
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with PIL.Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
-                opaque = "A" not in image.getbands() and "transparency" not in image.info
-                upright = np.asarray(PIL.ImageOps.exif_transpose(image).convert("RGB" if opaque else "RGBA"))
+        with warnings.catch_warnings(action="ignore"), PIL.Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+            opaque = "A" not in image.getbands() and "transparency" not in image.info
+            upright = np.asarray(PIL.ImageOps.exif_transpose(image).convert("RGB" if opaque else "RGBA"))
         return cv2.cvtColor(upright, cv2.COLOR_RGB2BGR if opaque else cv2.COLOR_RGBA2BGRA)
     except Exception as error:  # damaged data make decoders raise anything
-        raise UserError(f"{name} is damaged or cut off and cannot be decoded: save or upload it again.") from error
+        raise UserError(damaged) from error
 
 
 def _to_8_bit(picture: np.ndarray, name: str) -> np.ndarray:
