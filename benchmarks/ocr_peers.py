@@ -25,8 +25,8 @@ from rapidfuzz.distance import Levenshtein
 from benchmarks.real import labelled
 from helpers.console import command
 from helpers.errors import UserError
-from helpers.images.contrast import local_ink
 from helpers.images.decode import read_image
+from helpers.images.grid import local_ink
 from helpers.predict.predictor import Predictor
 from tools.simulate import lines
 from tools.trainings import at_least_1

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from helpers.images.contrast import local_ink
 from helpers.images.steps import resize
 
 SIDE = 1200  # longest side in pixels at which lines are looked for
+SURROUNDINGS = 49  # side in pixels of what a pixel is compared with: wider than any line
+FAINT = 5.0  # standard deviation in grey levels below which contrasts are not enlarged any more: noise stays small
+FULL = 3.0  # local standard deviations that are shown as 1
 DARK = 0.08  # contrast from which a pixel may be part of a line
 LONG = 14  # a line is at least this part of the longest side long
 THIN = 3  # a line is at most this part of that thick
@@ -45,21 +47,16 @@ class Grid:
 def find_grid(picture: np.ndarray) -> Grid | None:
     """The largest grid of at least two cells in a picture, uint8 (H, W) or (H, W, 3); None if there is none."""
     small = resize(picture, min(SIDE, max(picture.shape[:2])))
+    scale = max(small.shape[:2]) / max(picture.shape[:2])
     ink = 255 * (local_ink(small) > DARK).astype(np.uint8)
-    return _grid(ink, max(small.shape[:2]) / max(picture.shape[:2]))
-
-
-def _grid(ink: np.ndarray, scale: float) -> Grid | None:
-    """The largest grid in a mask, whose pixels are `scale` times those of the picture."""
     long = max(12, max(ink.shape) // LONG)
     frame = cv2.dilate(cv2.max(_lines(ink, long), _lines(ink.T.copy(), long).T), np.ones((3, 3), np.uint8))
-    count, parts, stats, _ = cv2.connectedComponentsWithStats(frame, connectivity=8)
-    if count < 2:
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(frame, connectivity=8)
+    areas = stats[1:, cv2.CC_STAT_WIDTH] * stats[1:, cv2.CC_STAT_HEIGHT]
+    if areas.max(initial=0) < LEAST_AREA * ink.size:
         return None
-    part = 1 + int((stats[1:, cv2.CC_STAT_WIDTH] * stats[1:, cv2.CC_STAT_HEIGHT]).argmax())
-    if stats[part, cv2.CC_STAT_WIDTH] * stats[part, cv2.CC_STAT_HEIGHT] < LEAST_AREA * ink.size:
-        return None
-    y, x = np.nonzero(parts == part)
+    largest = parts == 1 + areas.argmax()
+    y, x = np.nonzero(largest)
     corners = [np.argmin(x + y), np.argmax(x - y), np.argmax(x + y), np.argmin(x - y)]  # clockwise from the top left
     corners = np.stack([x[corners], y[corners]], axis=1).astype(np.float32)
     sides = np.hypot(*(corners - np.roll(corners, -1, axis=0)).T)
@@ -70,7 +67,7 @@ def _grid(ink: np.ndarray, scale: float) -> Grid | None:
     view = cv2.getPerspectiveTransform(corners, target)
     edge = np.float32([[1, 0, long / 4], [0, 1, long / 4], [0, 0, 1]])  # so that the outer lines lie inside
     size = width + long // 2, height + long // 2
-    straight = cv2.warpPerspective(np.where(parts == part, ink, 0).astype(np.uint8), edge @ view, size)
+    straight = cv2.warpPerspective(np.where(largest, ink, 0).astype(np.uint8), edge @ view, size)
     flat, upright = _lines(straight, long), _lines(straight.T.copy(), long)
     across, down = _places(flat, width, long), _places(upright, height, long)
     if len(across) < 2 or len(down) < 2 or len(across) + len(down) < 5:
@@ -83,6 +80,23 @@ def _grid(ink: np.ndarray, scale: float) -> Grid | None:
             walls[row, column] = band.any(axis=0).mean() >= PRESENT
     walls[:, 0] = True
     return Grid((edge @ view) @ np.diag([scale, scale, 1]), across, down, walls)
+
+
+def local_ink(picture: np.ndarray) -> np.ndarray:
+    """How much each pixel differs from its surroundings, as ink, dark or bright, does: float32 (H, W), 0 to 1.
+
+    `picture` is uint8 (H, W) or (H, W, 3). Of the colours the one that differs most counts, so that pens of different
+    colours show on one page; the difference is relative to its local standard deviation, so that light does not count.
+    """
+    pixels = picture.astype(np.float32)
+    away = pixels - cv2.blur(pixels, (SURROUNDINGS, SURROUNDINGS))
+    if away.ndim == 3:
+        low, high = away.min(axis=2), away.max(axis=2)
+        away = np.where(high > -low, high, low)
+    spread = np.sqrt(np.maximum(cv2.blur(away * away, (SURROUNDINGS, SURROUNDINGS)), 0))
+    contrast = np.clip(away / (FULL * (spread + FAINT)), -1, 1)
+    dark_ink = (contrast**3).sum() < 0  # ink is rarer than paper, so it differs more
+    return np.clip(-contrast if dark_ink else contrast, 0, 1)
 
 
 def _lines(ink: np.ndarray, long: int) -> np.ndarray:
