@@ -10,9 +10,9 @@ the same shape and may leave 0..1, to which `corrupt` clips them.
 """
 
 import difflib
+import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from skimage.feature import canny
@@ -32,8 +32,7 @@ Images = np.ndarray  # float64 (N, 28, 28), 0..1
 Rng = np.random.Generator
 
 
-@dataclass(frozen=True)
-class Corruption:
+class Corruption(NamedTuple):
     """One corruption of the benchmark."""
 
     function: Callable[[Images, Any, Rng], Images]
@@ -50,11 +49,8 @@ def corrupt(x: np.ndarray, name: str, severity: int | None = None, seed: int = 0
         severity: 1 (weakest) to 5; None is the benchmark's default.
         seed: of the random numbers.
 
-    Returns:
-        float32 (N, 28, 28), 0..255, not rounded, as in the benchmark.
-
-    Raises:
-        UserError: for an unknown name, a severity that the corruption does not have, or other images.
+    Returns float32 (N, 28, 28), 0..255, not rounded, as in the benchmark. Raises UserError for an unknown name, a
+    severity that the corruption does not have, or other images.
     """
     if name not in CORRUPTIONS:
         close = difflib.get_close_matches(str(name), CORRUPTIONS, n=1)
@@ -123,13 +119,13 @@ def motion_blur(x: Images, parameter: tuple[int, float], rng: Rng) -> Images:
     pixels nearest to a ray; edges are padded by replication.
     """
     radius, sigma = parameter
-    steps = np.arange(2 * radius + 1)
+    reach = 2 * radius
+    steps = np.arange(reach + 1)
     weights = np.exp(-(steps**2) / (2 * sigma**2))
     angle = np.radians(rng.uniform(-45, 45, len(x)))[:, None]
     # Rounds to the nearest pixel, halves down, as ImageMagick does.
     rows = np.ceil(steps * np.sin(angle) - 0.5).astype(int)
     columns = np.ceil(steps * np.cos(angle) - 0.5).astype(int)
-    reach = int(steps[-1])
     padded = np.pad(x, ((0, 0), (reach, reach), (0, reach)), mode="edge")
     # windows[n, r, c] is image n shifted by r - reach rows and c columns; a view, not a copy.
     windows = np.lib.stride_tricks.sliding_window_view(padded, (SIZE, SIZE), axis=(1, 2))
@@ -174,12 +170,11 @@ def _warp_randomly(x: Images, inverse_maps: list[AffineTransform], rng: Rng) -> 
     """Each image warped (bilinear, padding 0) by a random one of the maps from output to input coordinates."""
     choice = rng.integers(len(inverse_maps), size=len(x))
     result = np.empty_like(x)
-    for number, inverse_map in enumerate(inverse_maps):
+    for number in np.unique(choice):
         chosen = choice == number
-        if chosen.any():
-            # scikit-image warps all channels of a picture alike, so the images are passed as channels.
-            channels = np.moveaxis(x[chosen], 0, -1)
-            result[chosen] = np.moveaxis(warp(channels, inverse_map), -1, 0)
+        # scikit-image warps all channels of a picture alike, so the images are passed as channels.
+        channels = np.moveaxis(x[chosen], 0, -1)
+        result[chosen] = np.moveaxis(warp(channels, inverse_maps[number]), -1, 0)
     return result
 
 
@@ -221,8 +216,8 @@ def plasma(count: int, decay: float, rng: Rng) -> np.ndarray:
     while heights.shape[1] < PLASMA:
         heights = _double(heights, amplitude, rng)
         amplitude /= decay**2
-    lowest, highest = (extreme(axis=(1, 2), keepdims=True) for extreme in (heights.min, heights.max))
-    return (heights - lowest) / (highest - lowest)
+    heights -= heights.min(axis=(1, 2), keepdims=True)
+    return heights / heights.max(axis=(1, 2), keepdims=True)
 
 
 def _double(corners: np.ndarray, amplitude: float, rng: Rng) -> np.ndarray:
@@ -265,11 +260,8 @@ def zigzag(x: Images, _: None, rng: Rng) -> Images:
     """A zigzag from column 2 to column 25, from a random row to one up to five rows off."""
     row = rng.integers(0, 27, len(x))
     climb = rng.integers(-5, 5, len(x))
-    columns, rows = _zigzag_corners(row, climb)
-    drawing = np.zeros_like(x)
-    for start in range(len(columns) - 1):
-        drawing += _line(columns[start], rows[start], columns[start + 1], rows[start + 1])
-    return x + drawing
+    corners = list(zip(*_zigzag_corners(row, climb), strict=True))
+    return x + sum(_line(*start, *end) for start, end in itertools.pairwise(corners))
 
 
 def _zigzag_corners(row: np.ndarray, climb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -144,13 +144,9 @@ def multiplications(model: keras.Model) -> int:
 
     The other layers (normalisation, activation, pooling) are bound by memory rather than by arithmetic.
     """
-    total = 0
-    for layer in model.layers:
-        if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
-            total += math.prod(layer.output.shape[1:3]) * math.prod(layer.kernel.shape)
-        elif isinstance(layer, layers.Dense):
-            total += math.prod(layer.kernel.shape)
-    return total
+    counted = [n for n in model.layers if isinstance(n, layers.Conv2D | layers.DepthwiseConv2D | layers.Dense)]
+    # The output of a dense layer has no places, so its kernel counts once.
+    return sum(math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape) for layer in counted)
 
 
 def open_network(model: keras.Model) -> keras.Model:
