@@ -40,8 +40,8 @@ def main(argv: list[str] | None = None) -> int:
                 earlier = results.status if results and not args.force else {}
                 done = {name: earlier[name] for name in names if earlier.get(name, "error") != "error"}
                 todo = [name for name in files if name not in done]
-                options = args.model, args.line, args.steps, args.table, args.scheduler
-                read = stack.enter_context(batch.reader(len(todo), *options))
+                options = {"line": args.line, "steps": args.steps, "table": args.table}
+                read = stack.enter_context(batch.reader(len(todo), args.model, args.scheduler, **options))
                 if results:
                     results.start(None if args.force else {name for name in names if name in earlier} - done.keys())
             counts.update(done.values())

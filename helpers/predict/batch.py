@@ -4,10 +4,10 @@ Memory holds the names of all files, but the pixels of only one picture per proc
 helpers/predict/__main__.py. Explained in notebooks/06_custom_image_prediction.ipynb.
 """
 
+import faulthandler
 import functools
 import hashlib
 import itertools
-import math
 import os
 import pickle
 import queue
@@ -84,7 +84,7 @@ def _pages(name: str) -> list[str]:
 
 def _walk(top: str, problems: list[Record]) -> Iterator[str]:
     """The pictures in a folder and all below it; each real folder once, as links may lead round in a circle."""
-    seen: set[tuple[int, int]] = set()
+    seen: set[str] = set()
 
     def refused(error: OSError) -> None:
         """Notes a folder that may not be opened."""
@@ -93,14 +93,9 @@ def _walk(top: str, problems: list[Record]) -> Iterator[str]:
 
     def is_new(folder: str) -> bool:
         """Whether a folder was not searched before: links may lead back to one."""
-        try:
-            entry = os.stat(folder)
-        except OSError as error:
-            refused(error)
-            return False
-        known = (entry.st_dev, entry.st_ino) in seen
-        seen.add((entry.st_dev, entry.st_ino))
-        return not known
+        known = len(seen)
+        seen.add(os.path.realpath(folder))
+        return len(seen) > known
 
     is_new(top)
     for folder, below, names in os.walk(top, onerror=refused, followlinks=True):
@@ -137,14 +132,14 @@ def to_record(file: str, reading: Reading) -> Record:
 
 
 class Options(NamedTuple):
-    """How a process is to read: arguments of `reader`, and the SHA-256 of the network."""
+    """How a process is to read."""
 
     model: str | None = None
     line: bool = False
     steps: str | None = None  # the folder for strips of steps
     table: str | None = None  # the folder for tables; read as tables only if there is one
-    time_limit: float = TIME_LIMIT
-    network: str | None = None
+    time_limit: float = TIME_LIMIT  # in seconds, for one file
+    network: str | None = None  # the SHA-256 of the model's file, by which a worker knows that its own is the same
     folder: str = ""  # where relative names start, if not in the working directory
 
 
@@ -200,23 +195,17 @@ def strip(reading: Reading, side: int = 160) -> np.ndarray:
 
 @contextmanager
 def reader(
-    count: int,
-    model: str | None = None,
-    line: bool = False,
-    steps: str | None = None,
-    table: str | None = None,
-    scheduler: str | None = None,
-    time_limit: float = TIME_LIMIT,
+    count: int, model: str | None = None, scheduler: str | None = None, **options
 ) -> Iterator[Callable[[Iterable[str]], Iterator[Record]]]:
-    """Yields a function that turns names of files into records, as they are finished.
+    """Yields a function that turns names of files into records, as they are finished; `options` are those of `Options`.
 
     `count` files are expected: a few are read right here, in order, many by one process per core or, with
     `scheduler`, by the workers of a Dask cluster. There, a file that kills its process or takes longer than
-    `time_limit` seconds is tried again; after the second time its record says so, and the others go on. Raises
+    the time limit is tried again; after the second time its record says so, and the others go on. Raises
     UserError if the model or the cluster cannot be used, or if a strip or table cannot be written.
     """
     predictor = Predictor(model)
-    options = Options(model, line, steps, table, time_limit, predictor.network.sha256)
+    options = Options(model, network=predictor.network.sha256, **options)
     if count <= FEW:
         yield lambda files: (read_file(predictor, file, options) for file in files)
     elif scheduler:
@@ -253,7 +242,7 @@ class Worker:
     def read(self, files: Iterator[str]) -> Iterator[Record]:
         """The records of files, in order. Raises UserError if the process refuses, or cannot start."""
         sent: deque[str] = deque()
-        deaths = in_vain = 0  # of processes that were reading the first of `sent`; of those that were not ready
+        deaths = 0  # of processes that were reading the first of `sent`
         try:
             while not self._closed:
                 if not self._process:
@@ -263,23 +252,16 @@ class Worker:
                     self._send(file)
                 if not sent:
                     return
-                answer = self._receive()
-                if isinstance(answer, UserError):
-                    raise answer
-                if isinstance(answer, dict):
-                    sent.popleft()
-                    deaths = 0
-                    yield answer
-                elif answer == READY:
-                    self._is_ready, in_vain = True, 0
-                else:
-                    deaths, in_vain = deaths + self._is_ready, in_vain + 1
-                    if in_vain > STARTS:
-                        raise UserError("Processes that read pictures die at once, perhaps for lack of memory.")
-                    if deaths == 2 and not self._closed:
-                        deaths = 0
-                        yield to_record(sent.popleft(), Reading("error", reason=DIED))
+                record = self._receive()
+                if record is None:
                     self._stop()
+                    deaths += 1
+                    if deaths < 2:
+                        continue
+                    record = to_record(sent[0], Reading("error", reason=DIED))
+                sent.popleft()
+                deaths = 0
+                yield record
         finally:
             if sent:  # its answers are not wanted any more
                 self._stop()
@@ -290,7 +272,7 @@ class Worker:
         self._stop()
 
     def _start(self, files: Iterable[str]) -> None:
-        """Starts the process with its options and files."""
+        """Starts the process with its options and files, and waits until it is ready."""
         safe = {  # one core; and nothing that lies in the working directory is imported
             "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")])),
             "PYTHONSAFEPATH": "1",
@@ -305,10 +287,14 @@ class Worker:
         group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if os.name == "nt" else {"process_group": 0}
         code = [sys.executable, "-c", "from helpers.predict import batch; batch.serve()"]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self._process = subprocess.Popen(code, env=os.environ | safe, **pipes, **group)
-        self._is_ready = False
-        for value in (self._options, *files):
-            self._send(value)
+        for _ in range(STARTS):
+            self._process = subprocess.Popen(code, env=os.environ | safe, **pipes, **group)
+            for value in (self._options, *files):
+                self._send(value)
+            if self._receive() == READY or self._closed:
+                return
+            self._stop()
+        raise UserError("Processes that read pictures die at once, perhaps for lack of memory.")
 
     def _send(self, value: object) -> None:
         with suppress(OSError):  # that the process is dead shows when it does not answer
@@ -316,9 +302,13 @@ class Worker:
             self._process.stdin.flush()
 
     def _receive(self) -> object:
-        """The next answer of `serve`; None if the process is dead."""
+        """The next answer of `serve`; None if the process is dead. Raises UserError if that is the answer."""
+        answer = None
         with suppress(EOFError, OSError, ValueError, pickle.UnpicklingError):
-            return pickle.load(self._process.stdout)
+            answer = pickle.load(self._process.stdout)
+        if isinstance(answer, UserError):
+            raise answer
+        return answer
 
     def _stop(self) -> None:
         process, self._process = self._process, None
@@ -339,8 +329,7 @@ def serve() -> None:
     os.dup2(2, 1)  # what a library prints must not come between the answers
     cv2.setNumThreads(1)
     options: Options = pickle.load(sys.stdin.buffer)
-    since = [math.inf]  # when the file was begun that is being read
-    threading.Thread(target=_watch, args=(since, options.time_limit), daemon=True).start()
+    nowhere = open(os.devnull, "w")
 
     def answer(value: object) -> None:
         """Sends a value to the parent."""
@@ -355,44 +344,34 @@ def serve() -> None:
             answer(READY)
             while True:
                 file = pickle.load(sys.stdin.buffer)
-                since[0] = time.monotonic()
+                # Nothing else ends a decoder that hangs.
+                faulthandler.dump_traceback_later(options.time_limit, exit=True, file=nowhere)
                 answer(read_file(predictor, file, options))
-                since[0] = math.inf
+                faulthandler.cancel_dump_traceback_later()
         except UserError as error:
             answer(error)
 
 
-def _watch(since: list[float], time_limit: float) -> None:
-    """Ends this process when a file takes too long: nothing else ends a decoder that hangs."""
-    while time.monotonic() - since[0] < time_limit:
-        time.sleep(min(1, time_limit))
-    os._exit(1)
-
-
 def _read_in_processes(workers: list[Worker], files: Iterable[str]) -> Iterator[Record]:
     """The records of files by several processes, each with a thread that keeps it busy."""
-    waiting, answers = iter(list(files)), queue.Queue(AHEAD * len(workers))
+    files = list(files)
+    waiting, answers = iter(files), queue.Queue(AHEAD * len(workers))
 
     def work(worker: Worker) -> None:
-        """Passes on what one worker reads, then that it is done, or why it is not."""
+        """Passes on what one worker reads, or why it cannot."""
         try:
             for record in worker.read(waiting):
                 answers.put(record)
-            answers.put(None)
         except BaseException as error:  # whatever it is, the thread that waits for records has to hear of it
             answers.put(error)
 
     for worker in workers:
         threading.Thread(target=work, args=(worker,), daemon=True).start()
-    busy = len(workers)
-    while busy:
+    for _ in files:  # each has one answer
         answer = answers.get()
         if isinstance(answer, BaseException):
             raise answer
-        if answer is None:
-            busy -= 1
-        else:
-            yield answer
+        yield answer
 
 
 # A Dask cluster -----------------------------------------------------------------------------------------------
