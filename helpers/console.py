@@ -26,10 +26,8 @@ def checking() -> Iterator[None]:
     """Turns what fails inside into WrongUsage: for the part of a `command` that only checks what it was given."""
     try:
         yield
-    except UserError as error:
-        raise WrongUsage(str(error)) from error
-    except OSError as error:
-        raise WrongUsage(_refusal(error)) from error
+    except (UserError, OSError) as error:
+        raise WrongUsage(_sentence(error)) from error
 
 
 def command(main: Callable[..., int | None]) -> Callable[..., int]:
@@ -47,14 +45,12 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
             code = main(*args, **kwargs) or 0
             sys.stdout.flush()
             return code
-        except UserError as error:
-            sentence, code = f"Error: {error}", WRONG_USAGE if isinstance(error, WrongUsage) else FAILED
         except KeyboardInterrupt as error:
             sentence, code = f"\n{error if error.args else 'Interrupted.'}", INTERRUPTED
         except BrokenPipeError:  # whoever read the output has seen enough, such as head
             sentence, code = "", FAILED
-        except OSError as error:  # a full disk behind stdout, for one
-            sentence, code = f"Error: {_refusal(error)}", FAILED
+        except (UserError, OSError) as error:  # such as a full disk behind stdout
+            sentence, code = f"Error: {_sentence(error)}", WRONG_USAGE if isinstance(error, WrongUsage) else FAILED
         for number, stream, text in ((1, sys.stdout, ""), (2, sys.stderr, sentence and f"{sentence}\n")):
             try:
                 print(text, end="", file=stream, flush=True)
@@ -88,7 +84,9 @@ def add_scheduler_option(parser: "argparse.ArgumentParser", note: str = "") -> N
     parser.add_argument("--scheduler", metavar="ADDRESS", default=default, help=text + note)
 
 
-def _refusal(error: OSError) -> str:
+def _sentence(error: UserError | OSError) -> str:
+    if isinstance(error, UserError):
+        return str(error)
     place = f" ({error.filename})" if error.filename else ""
     return f"The system refused: {error.strerror or error}{place}."
 

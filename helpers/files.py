@@ -56,9 +56,7 @@ def write_json(path: Path, value: object) -> None:
 
 def _plain(value: object) -> object:
     """NumPy scalars and arrays, and paths, as JSON knows them."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    return str(value)
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def read_json(path: Path) -> dict:

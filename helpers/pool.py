@@ -9,6 +9,7 @@ import contextlib
 import functools
 import hashlib
 import importlib.metadata
+import itertools
 import json
 import logging
 import os
@@ -135,9 +136,9 @@ def _verified(mine: dict, function: Callable, *args):
 
 
 def stream(
-    client: "Client", function: Callable, items: Iterable, ahead: int = 3, retries: int = 2, *args
+    client: "Client", function: Callable, items: Iterable, ahead=3, retries=2, pack: Callable = lambda x: x, *args
 ) -> Iterator[tuple[object, Future]]:
-    """(item, future) of function(item, *args) for all items as they end; `ahead` a thread are under way, no more.
+    """(item, future) of function(pack(item), *args) for all items as they end; `ahead` a thread are under way, no more.
 
     `function` must live in a module that workers can import, not in `__main__`. Dask tries an item again when its
     worker dies, and `retries` times when the function raises. Raises UserError if there is no worker for `patience()`
@@ -157,7 +158,7 @@ def stream(
         return ahead * max(1, threads)
 
     try:
-        yield from _as_finished(lambda item: executor.submit(_verified, mine, function, item, *args), items, room)
+        yield from _as_finished(lambda item: executor.submit(_verified, mine, function, pack(item), *args), items, room)
     finally:
         if client.status == "running":
             executor.shutdown(wait=False)  # cancels what is under way
@@ -165,13 +166,10 @@ def stream(
 
 def _as_finished(submit: Callable, items: Iterable, room: Callable) -> Iterator[tuple[object, Future]]:
     """(item, future) of each item that `submit` takes, at most `room()` at a time."""
-    running, items, ended = {}, iter(items), False
+    running, items = {}, iter(items)
     while True:
-        free = room() - len(running)
-        while free > 0 and not ended:
-            item = next(items, running)  # no item can be `running`
-            ended, free = item is running, free - 1
-            if ended or item is None:
+        for item in itertools.islice(items, max(0, room() - len(running))):
+            if item is None:
                 break
             running[submit(item)] = item, 1
         if not running:
@@ -198,32 +196,25 @@ def trainings(
     """
     import cloudpickle
 
-    known, children, futures = {None: None}, [], []
-
-    def calls() -> Iterator[bytes | None]:
-        """The pickled calls, opened by the child alone: a Dask worker must not import TensorFlow."""
-        for item in items:
-            call = None if item is None else cloudpickle.dumps((function, (item,)))
-            known[call] = item
-            yield call
+    def call(item: object) -> bytes:
+        """The pickled call, opened by the child alone: a Dask worker must not import TensorFlow."""
+        return cloudpickle.dumps((function, (item,)))
 
     if scheduler:
         with cluster(scheduler) as client:
             # A task of its own, not scattered: should the only worker that holds it die, it is made anew.
             held = client.submit(tuple, data, pure=False)
-            for call, future in stream(client, _in_child, calls(), 1, 0, threads, held):
-                yield known[call], future
+            yield from stream(client, _in_child, items, 1, 0, call, threads, held)
         return
-    executor = ThreadPoolExecutor(workers)
+    executor, children, futures = ThreadPoolExecutor(workers), [], []
 
-    def submit(call: bytes) -> Future:
-        """Hands a call to the next free child process."""
-        futures.append(executor.submit(_in_child, call, threads, data, children))
+    def submit(item: object) -> Future:
+        """Hands an item to the next free child process."""
+        futures.append(executor.submit(_in_child, call(item), threads, data, children))
         return futures[-1]
 
     try:
-        for call, future in _as_finished(submit, calls(), lambda: workers):
-            yield known[call], future
+        yield from _as_finished(submit, items, lambda: workers)
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
         while wait(futures, timeout=0.1).not_done:

@@ -18,7 +18,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -214,12 +214,9 @@ def reader(
         with cluster(scheduler) as client:
             yield functools.partial(_read_on_cluster, client, options)
     else:
-        workers = [Worker(options) for _ in range(min(cores(), count))]
-        try:
+        with ExitStack() as stack:
+            workers = [stack.enter_context(closing(Worker(options))) for _ in range(min(cores(), count))]
             yield functools.partial(_read_in_processes, workers)
-        finally:
-            for worker in workers:
-                worker.close()
 
 
 def cores() -> int:
