@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 
 from helpers import data
-from tools.simulate.scene import TABLES, clouds, compress, sometimes, trace
+from helpers.images.strokes import crop
+from tools.simulate.scene import TABLES, clouds, compress, put, sometimes, trace
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Look:
     margin: float = 0.6
     blur: float = 0.8  # in pixels
     noise: float = 3.0
-    quality: int = 88  # of JPEG; 0: no losses
+    quality: int = 88  # of JPEG
 
 
 CONDITIONS = {
@@ -80,15 +81,7 @@ CONDITIONS = {
     "cropped photo": Look(tight=True, rows=2, gradient=0.4, noise=8.0, paper=(200, 195, 180), quality=50),
     "big squares": Look(paper_kind="squares", rule=(110, 140, 190), pen=0.06, square=0.8, rows=2),
     "chalkboard": Look(
-        "any",
-        rows=3,
-        ink=(225, 225, 215),
-        paper=(40, 60, 50),
-        grain=0.5,
-        texture=10.0,
-        pen=0.12,
-        gradient=0.4,
-        noise=8.0,
+        "any", rows=3, ink=(225, 225, 215), paper=(40, 60, 50), grain=0.5, texture=10, pen=0.12, gradient=0.4, noise=8
     ),
     "wavy": Look(wave=0.16, vary=0.3, lean=0.15, slope=0.05),
     "shadow": Look(shadow=0.5),
@@ -126,8 +119,7 @@ def simulate(condition: str, rng: np.random.Generator, part: str = "test") -> tu
         box = np.s_[max(0, top - edge) : top + high + edge, max(0, left - edge) : left + wide + edge]
         ink, printed = ink[box], printed[box]
     picture = _photograph(ink, printed, look, rng)
-    said = ["".join(c for c in text if c.isdigit()) for text in rows]
-    return picture, " ".join(row for row in said if row)
+    return picture, " ".join(re.sub(r"\D", "", text) for text in rows)
 
 
 def _mixed(rng: np.random.Generator) -> Look:
@@ -185,8 +177,7 @@ def _text(says: str, rng: np.random.Generator) -> str:
         sign = str(rng.choice(list("./-")))
         return sign.join((fill("2"), fill("2"), fill(str(rng.choice([2, 4])))))
     word = "".join(rng.choice(list("AEFHKMNRTWXhkmnpw"), int(rng.integers(2, 5)))) if says == "letters" else ""
-    filled = [fill(form).replace("_", word) for form in FORMS[says]]
-    return str(rng.choice(filled)) if len(filled) > 1 else filled[0]
+    return str(rng.choice([fill(form).replace("_", word) for form in FORMS[says]]))
 
 
 SIGNS = {  # polylines; x from 0, y from 0 (base line) to 1 (a digit's height)
@@ -234,21 +225,19 @@ def _print_word(word: str, height: float) -> np.ndarray:
     thick, canvas = max(1, round(0.09 * height)), np.zeros((round(2 * height) + 4, round(6 * height) + 8), np.uint8)
     at = 4, round(1.4 * height)
     cv2.putText(canvas, word, at, cv2.FONT_HERSHEY_DUPLEX, height / 22, 255, thick, cv2.LINE_AA)
-    left, top, wide, high = cv2.boundingRect(canvas)
-    return canvas[top : top + high, left : left + wide].astype(np.float32) / 255
+    return crop(canvas).astype(np.float32) / 255
 
 
 def _row(text: str, look: Look, rng: np.random.Generator) -> np.ndarray:
     """A written row as ink: float (H, W) in 0..1, cropped to its ink with a margin of half a digit's height."""
     height = look.digit * rng.uniform(1 - look.vary, 1 + look.vary)
-    pen = look.pen * look.digit / height if look.pen else 0
+    pen = look.pen * look.digit / height
     high = round(2.2 * height)
     canvas = np.zeros((high, round(height * (6 + 1.6 * len(text)))), np.float32)
     x, before, pitch = height * 0.5, " ", look.paper_kind in ("boxes", "combs")
     if look.label:
         word = _print_word(str(rng.choice(WORDS)), height * rng.uniform(0.4, 0.7))
-        top = round(1.6 * height) - word.shape[0]
-        canvas[top : top + word.shape[0], round(x) : round(x) + word.shape[1]] = word
+        put(canvas, word, round(x), round(1.6 * height) - word.shape[0])
         x += word.shape[1] + height * rng.uniform(0.4, 0.9)
     for character in text:
         if character == " " and not pitch:
@@ -271,8 +260,7 @@ def _row(text: str, look: Look, rng: np.random.Generator) -> np.ndarray:
         elif before != " ":
             start += round(rng.uniform(0.12, 0.3) * height)
         start = max(0, min(start, canvas.shape[1] - glyph.shape[1]))
-        place = canvas[top : top + glyph.shape[0], start : start + glyph.shape[1]]
-        np.maximum(place, glyph, out=place)
+        put(canvas, glyph, start, top)
         x, before = x if pitch else start + glyph.shape[1], character
     return canvas[:, : round(x + height * 0.5)]
 
@@ -310,10 +298,10 @@ def _digit(character: str, height: float, pen: float, look: Look, rng: np.random
 def _digits(part: str) -> tuple[np.ndarray, ...]:
     """The images of each class in a part of MNIST, without known label errors: ten of uint8 (N, 28, 28)."""
     mnist = data.load()
-    if part == "train":
-        return tuple(mnist.x_train[mnist.y_train == digit] for digit in range(10))
-    sure = np.delete(np.arange(len(mnist.y_test)), data.KNOWN_LABEL_ERRORS)
-    return tuple(mnist.x_test[sure[mnist.y_test[sure] == digit]] for digit in range(10))
+    x, y = mnist.x_train, mnist.y_train
+    if part == "test":
+        x, y = (np.delete(its, data.KNOWN_LABEL_ERRORS, axis=0) for its in (mnist.x_test, mnist.y_test))
+    return tuple(x[y == digit] for digit in range(10))
 
 
 # The page and the camera --------------------------------------------------------------------------------------
@@ -407,4 +395,4 @@ def _photograph(ink: np.ndarray, printed: np.ndarray, look: Look, rng: np.random
     page = cv2.GaussianBlur(page, (0, 0), max(0.01, look.blur))
     page += rng.normal(0, look.noise, page.shape).astype(np.float32)
     page = np.clip(page, 0, 255).astype(np.uint8)
-    return np.ascontiguousarray(compress(page, look.quality)) if look.quality else page
+    return np.ascontiguousarray(compress(page, look.quality))

@@ -220,30 +220,20 @@ def _paper(look: Look, rng: np.random.Generator) -> np.ndarray:
     page = np.full((look.side, look.side, 3), look.paper, np.float32)
     page += look.texture * (2 * clouds(look.side, 3, rng)[..., None] - 1)
     if look.rules:
-        blue = np.array(look.rule, np.float32)
         step = look.side * (0.22 if look.rules == "lines" else 0.085)
-        start = rng.uniform(0.3, 1) * step
+        starts = np.arange(rng.uniform(0.3, 1) * step, look.side, step).round().astype(int)
+        covered = starts[:, None] + np.arange(max(1, round(look.side / 160)))  # by rules, at the edge where they start
         skew = rng.uniform(-look.skew, look.skew) if look.skew else 0
-        thickness = max(1, round(look.side / 160))
-        for at in np.arange(start, look.side, step).round().astype(int):
-            _rule(page, int(at), skew, thickness, blue)
-            if look.rules == "squares":
-                _rule(page.transpose(1, 0, 2), int(at), -skew, thickness, blue)
+        y, x = np.indices(page.shape[:2])
+        page[np.isin(y - np.round(skew * x), covered)] = look.rule
+        if look.rules == "squares":
+            page[np.isin(x - np.round(-skew * y), covered)] = look.rule
     if look.margin:
         line = int(rng.uniform(0.1, 0.2) * look.side)
         page[:, line : line + 2] = (222, 120, 120)
         for at in (0.25, 0.75):
             cv2.circle(page, (line // 2, int(at * look.side)), int(0.025 * look.side), (90, 80, 75), -1, cv2.LINE_AA)
     return page
-
-
-def _rule(page: np.ndarray, at: int, skew: float, thickness: int, colour: np.ndarray) -> None:
-    """Draws a line across `page` (in place) that starts `at` rows from the top and falls by `skew` for each column."""
-    columns = np.arange(page.shape[1])
-    for row in range(thickness):
-        rows = at + row + np.round(skew * columns).astype(int)
-        inside = (rows >= 0) & (rows < page.shape[0])
-        page[rows[inside], columns[inside]] = colour
 
 
 def _light(look: Look, rng: np.random.Generator) -> np.ndarray:

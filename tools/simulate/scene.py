@@ -39,6 +39,14 @@ def clouds(side: int, grain: int, rng: np.random.Generator) -> np.ndarray:
     return cv2.resize(small, (side, side), interpolation=cv2.INTER_LINEAR)
 
 
+def put(page: np.ndarray, ink: np.ndarray, left: int, top: int) -> None:
+    """Draws ink, (H, W), over what is on a page, in place; what lies outside is cut off."""
+    y, x = max(0, top), max(0, left)
+    part = ink[y - top : max(0, page.shape[0] - top), x - left : max(0, page.shape[1] - left)]
+    place = page[y : y + part.shape[0], x : x + part.shape[1]]
+    np.maximum(place, part, out=place)
+
+
 def compress(picture: np.ndarray, quality: int) -> np.ndarray:
     """The picture after JPEG at `quality` 1..100, RGB in and out."""
     _, encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])

@@ -15,7 +15,7 @@ from helpers.predict.strips import DIGIT, HIGH
 from helpers.training.drawn_digits import draw, draw_form
 from tools.nondigits import ITALIC, LETTERS, SAME, SIMILAR, UPRIGHT, by_hand, typeset
 from tools.simulate.lines import SIGNS
-from tools.simulate.scene import clouds, compress, trace
+from tools.simulate.scene import clouds, compress, put, trace
 
 WIDE = 160  # width in pixels of a strip to train on
 FINE = 2  # drawn at so many times its size
@@ -89,14 +89,13 @@ def strip(rng: np.random.Generator) -> tuple[np.ndarray, str]:
         at = middle + slope * (x - wide / 2) + rng.normal(0, wave) * size
         if rng.random() < 0.04:  # as small zeros after a large number
             glyph, at = cv2.resize(glyph, None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA), at - 0.1 * size
-        _put(canvas, glyph, start, round(at - glyph.shape[0] / 2))
+        put(canvas, glyph, start, round(at - glyph.shape[0] / 2))
         written += digit
         x = start + glyph.shape[1] + rng.normal(gap, spread) * size
         if ruled and rng.random() < 0.5:
             x += rng.uniform(0.1, 0.5) * size
-            cv2.line(
-                canvas, (round(x), 0), (round(x + rng.normal(0, 2)), high), rng.uniform(0.2, 1), int(rng.integers(1, 4))
-            )
+            end = round(x + rng.normal(0, 2)), high
+            cv2.line(canvas, (round(x), 0), end, rng.uniform(0.2, 1), int(rng.integers(1, 4)))
             x += rng.uniform(0.1, 0.6) * size
         if rng.random() < 0.06:
             x = _sign(canvas, x + 0.05 * size, middle, size, pen, rng) + rng.uniform(0.0, 0.3) * size
@@ -124,14 +123,9 @@ _LENGTHS = np.array([0.12, 0.16, 0.18, 0.17, 0.13, 0.1, 0.07, 0.04, 0.03])
 
 def _spacing(rng: np.random.Generator) -> tuple[float, float]:
     """The mean and the spread of the gaps between digits, in heights; below 0 they share strokes."""
-    kind = rng.random()
-    if kind < 0.4:
-        return rng.uniform(0.08, 0.35), 0.07
-    if kind < 0.7:
-        return rng.uniform(-0.06, 0.08), 0.06
-    if kind < 0.85:
-        return rng.uniform(-0.18, -0.05), 0.05
-    return rng.uniform(0.35, 0.9), 0.1
+    kinds = (0.08, 0.35, 0.07), (-0.06, 0.08, 0.06), (-0.18, -0.05, 0.05), (0.35, 0.9, 0.1)
+    low, high, spread = kinds[np.searchsorted((0.4, 0.7, 0.85), rng.random(), side="right")]
+    return rng.uniform(low, high), spread
 
 
 def _glyph(digit: int, size: float, pen: int, lean: float, rng: np.random.Generator, font: str | None = None):
@@ -161,24 +155,14 @@ def _to_height(shape: np.ndarray) -> np.ndarray:
     return cv2.resize(shape, (wide, GLYPH), interpolation=cv2.INTER_AREA)
 
 
-def _put(canvas: np.ndarray, glyph: np.ndarray, left: int, top: int) -> None:
-    """Draws ink over what is there, in place; what lies outside is cut off."""
-    y, x = max(0, top), max(0, left)
-    part = glyph[y - top : max(0, canvas.shape[0] - top), x - left : max(0, canvas.shape[1] - left)]
-    place = canvas[y : y + part.shape[0], x : x + part.shape[1]]
-    np.maximum(place, part, out=place)
-
-
 def _sign(canvas: np.ndarray, x: float, middle: float, size: float, pen: int, rng: np.random.Generator) -> float:
     """Draws a sign at column x, in place; returns where it ends."""
     thick = max(1, round(_pen(pen + 0.5) * size))
     lines = SIGNS[str(rng.choice(list(SIGNS), p=_SIGN_SHARES))]
     lines = [np.array(line) * (rng.uniform(0.6, 1.3), 1) + rng.normal(0, 0.03, 2) for line in lines]
     for line in lines:
-        points = line * (size, -size) + (x, middle + size / 2)
-        cv2.polylines(
-            canvas, [np.round(points * 16).astype(np.int32)], False, rng.uniform(0.6, 1), thick, cv2.LINE_AA, 4
-        )
+        points = np.round(16 * (line * (size, -size) + (x, middle + size / 2))).astype(np.int32)
+        cv2.polylines(canvas, [points], False, rng.uniform(0.6, 1), thick, cv2.LINE_AA, 4)
     return x + max(line[:, 0].max() for line in lines) * size
 
 
@@ -200,7 +184,7 @@ def _letter(canvas: np.ndarray, x: float, middle: float, size: float, rng, chose
     shape = kept[rng.integers(len(kept))]
     scale = size * rng.uniform(0.6, 1.15) / GLYPH
     shape = cv2.resize(shape, None, fx=scale * rng.uniform(0.8, 1.2), fy=scale, interpolation=cv2.INTER_AREA)
-    _put(canvas, shape.astype(np.float32) / 255, round(x), round(middle + size / 2 - shape.shape[0]))
+    put(canvas, shape.astype(np.float32) / 255, round(x), round(middle + size / 2 - shape.shape[0]))
     return x + shape.shape[1]
 
 
@@ -215,10 +199,8 @@ def _no_number(canvas: np.ndarray, x: float, middle: float, size: float, rng: np
     elif kind < 0.85:
         high, wide = canvas.shape
         for _ in range(int(rng.integers(1, 12))):
-            ends = rng.uniform((0, 0), (wide, high), (2, 2))
-            cv2.line(
-                canvas, *np.round(ends).astype(int).tolist(), rng.uniform(0.3, 1), int(rng.integers(1, 16)), cv2.LINE_AA
-            )
+            ends = np.round(rng.uniform((0, 0), (wide, high), (2, 2))).astype(int).tolist()
+            cv2.line(canvas, *ends, rng.uniform(0.3, 1), int(rng.integers(1, 16)), cv2.LINE_AA)
     else:
         spots = clouds(max(canvas.shape), int(rng.integers(3, 30)), rng)[: canvas.shape[0], : canvas.shape[1]]
         np.maximum(canvas, (spots > rng.uniform(0.3, 0.8)) * rng.uniform(0.3, 1), out=canvas)
@@ -236,9 +218,9 @@ def _surround(canvas: np.ndarray, middle: float, size: float, pen: int, rng: np.
             line *= cv2.resize(rng.random((1, wide // 12)).astype(np.float32), (wide, 1)) > rng.uniform(0.3, 0.8)
         np.maximum(canvas, line, out=canvas)
 
-    for below in (True, False):
-        if rng.random() < (0.4 if below else 0.12):
-            y = middle + (1 if below else -1) * rng.uniform(0.45, 0.85) * size
+    for side, share in ((1, 0.4), (-1, 0.12)):  # below and above
+        if rng.random() < share:
+            y = middle + side * rng.uniform(0.45, 0.85) * size
             tilt = rng.normal(0, 0.02) * wide
             rule(0, y - tilt, wide, y + tilt)
     if rng.random() < 0.12:
@@ -249,17 +231,16 @@ def _surround(canvas: np.ndarray, middle: float, size: float, pen: int, rng: np.
             glyph = _glyph(int(rng.integers(10)), size, pen, 0.0, rng)
             up = rng.random() < 0.5
             top = -round(rng.uniform(0.6, 0.95) * size) if up else high - round(rng.uniform(0.05, 0.35) * size)
-            _put(canvas, glyph, int(rng.integers(wide)), top)
+            put(canvas, glyph, int(rng.integers(wide)), top)
     for _ in range(int(rng.poisson(0.6))):
         at = int(rng.integers(wide)), int(rng.integers(high))
         cv2.circle(canvas, at, int(rng.integers(1, 3)), rng.uniform(0.3, 1), -1, cv2.LINE_AA)
 
 
-def _seen(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _seen(shown: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Fine ink as a camera and the removal of the background leave it: uint8, at a strip's size."""
-    shown = canvas
     if rng.random() < 0.3:  # a dry pen
-        texture = cv2.resize(rng.random((canvas.shape[0] // 3, canvas.shape[1] // 3), np.float32), canvas.shape[::-1])
+        texture = cv2.resize(rng.random((shown.shape[0] // 3, shown.shape[1] // 3), np.float32), shown.shape[::-1])
         shown = shown * (1 - rng.uniform(0.1, 0.6) * texture)
     sigma = rng.uniform(0.3, 2.2) if rng.random() < 0.8 else rng.uniform(2.2, 3.2)
     shown = cv2.GaussianBlur(shown, (0, 0), sigma)
@@ -276,8 +257,5 @@ def _seen(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def strips(count: int, seed: int) -> tuple[np.ndarray, list[str]]:
     """`count` strips, uint8 (count, HIGH, WIDE), and the text of each."""
     rng = np.random.default_rng(seed)
-    images, texts = np.empty((count, HIGH, WIDE), np.uint8), []
-    for i in range(count):
-        images[i], text = strip(rng)
-        texts.append(text)
-    return images, texts
+    images, texts = zip(*(strip(rng) for _ in range(count)), strict=True)
+    return np.stack(images), list(texts)
