@@ -155,7 +155,7 @@ def symbol(rng: Random, digits: Digits) -> np.ndarray:
 def stroke(page: np.ndarray, points: np.ndarray, width: int, closed: bool = False) -> None:
     """Draws a line through points (N, 2), fractions of the page's side, in place."""
     line = np.round(points * SIDE * 8).astype(np.int32)
-    cv2.polylines(page, [line], closed, 255, max(1, width), cv2.LINE_AA, shift=3)
+    cv2.polylines(page, [line], closed, 255, width, cv2.LINE_AA, shift=3)
 
 
 def scribble(rng: Random, digits: Digits) -> np.ndarray:
@@ -333,15 +333,14 @@ def photographs() -> tuple[np.ndarray, ...]:
     drawn = {"page.png", "text.png", "clock_motion.png", "color.png", "chessboard_GRAY.png", "chessboard_RGB.png"}
     files = sorted(f for folder in folders for f in folder.glob("*.*") if f.suffix in (".png", ".jpg"))
     pictures = [to_grayscale(read_image(f)) for f in files if f.name not in drawn]
-    if (faces := folders[0] / "lfw_subset.npy").is_file():
-        pictures += list(np.round(255 * np.load(faces)[:100]).astype(np.uint8))
+    pictures += list(np.round(255 * np.load(folders[0] / "lfw_subset.npy")[:100]).astype(np.uint8))
     return tuple(resize(p, 400) if max(p.shape) > 400 else p for p in pictures)
 
 
 def photograph(rng: Random, digits: Digits) -> np.ndarray:
     """A crop of one of them, sometimes mirrored or inverted; a whole face one time in five."""
     large, faces = ([p for p in photographs() if (min(p.shape) > 100) == big] for big in (True, False))
-    if faces and rng.random() < 0.2:
+    if rng.random() < 0.2:
         picture = faces[rng.integers(len(faces))]
     else:
         picture = large[rng.integers(len(large))]
