@@ -11,8 +11,8 @@ Images are uint8 (N, 28, 28) as in MNIST.
 import warnings
 import zlib
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -29,7 +29,7 @@ from helpers.images.decode import flatten_alpha
 from helpers.images.mnist_form import FIELD
 from helpers.images.steps import resize
 from helpers.images.strokes import crop
-from helpers.predict.confidence import Calibration, choose, gate, gate_inputs
+from helpers.predict.confidence import Calibration, choose, digit_score, gate_inputs
 from helpers.predict.network import Network, load
 from helpers.predict.predictor import LAST
 from tools.nondigits import FAMILIES, SIDE, Digits, Random, negatives, printed_digit, to_image
@@ -95,17 +95,6 @@ def scanned(x: Iterable[np.ndarray], rng: Random) -> Iterable[np.ndarray]:
 # The fit ------------------------------------------------------------------------------------------------------
 
 
-class Gate(NamedTuple):
-    """A fitted gate: its layers, and the probability of being a digit below which a picture is refused."""
-
-    layers: Layers
-    threshold: float
-
-    def __call__(self, network: Network, x: np.ndarray) -> np.ndarray:
-        """The probability of being a digit, (N,), of images uint8 (N, 28, 28)."""
-        return gate(gate_inputs(*network(x)), self.layers)
-
-
 def digit_examples(network: Network, digits: Digits, count: int, seed: int) -> np.ndarray:
     """Gate inputs (N, F) of digits in many styles: plain, augmented, printed, photographed, scanned; about 2 × count."""
     rng = np.random.default_rng([seed, 0])
@@ -155,8 +144,8 @@ def fit_layers(positive: np.ndarray, negative: np.ndarray, seed: int = 0) -> Lay
     return tuple((w.astype(np.float32), b.astype(np.float32)) for w, b in ((w0, b0 - mean @ w0), (w1, b1)))
 
 
-def fit_gate(network: Network, part: Part, validation: Part, size: int = SIZE, seed: int = 0) -> Gate:
-    """Fits the gate of a network: about a minute on two cores. The same seed gives the same gate.
+def fit_gate(network: Network, part: Part, validation: Part, size: int = SIZE, seed: int = 0) -> Calibration:
+    """Fits the gate of a network and its threshold: about a minute on two cores. The same seed gives the same gate.
 
     part: the digits (images, labels) that the network was trained on; `size` of them are used, and as many non-digits.
     validation: digits that it was not trained on; the threshold refuses REFUSED of them, plain, photographed and
@@ -174,7 +163,8 @@ def fit_gate(network: Network, part: Part, validation: Part, size: int = SIZE, s
     rng = np.random.default_rng([seed, 1])
     few = held_out.x[rng.permutation(len(held_out.x))[: size // 16]]
     seen = [held_out.x, prepared(photographed(few, rng), network), prepared(scanned(few, rng), network)]
-    return Gate(layers, float(np.quantile(gate(gate_inputs(*network(np.concatenate(seen))), layers), REFUSED)))
+    fitted = Calibration(score="gate", gate=layers)
+    return replace(fitted, threshold=float(np.quantile(digit_score(*network(np.concatenate(seen)), fitted), REFUSED)))
 
 
 def temperature(logits: np.ndarray, y_true: np.ndarray) -> float:
@@ -195,21 +185,19 @@ def temperature(logits: np.ndarray, y_true: np.ndarray) -> float:
 def make_gate(folder: Path) -> None:
     """Fits temperature, gate and threshold to digits.tflite in `folder`; writes gate.npz and calibration.json there."""
     network = load(folder / "digits.tflite")
-    part, validation = data.reference_split(data.load())
-    save_gate(
-        network, fit_gate(network, part, validation), temperature(network(validation[0])[0], validation[1]), folder
-    )
+    part, (x, y) = data.reference_split(data.load())
+    save_gate(network, replace(fit_gate(network, part, (x, y)), temperature=temperature(network(x)[0], y)), folder)
 
 
-def save_gate(network: Network, fitted: Gate, temperature: float, folder: Path) -> None:
+def save_gate(network: Network, fitted: Calibration, folder: Path) -> None:
     """Writes gate.npz and calibration.json into a folder, as `Calibration.load` reads them.
 
     Both hold the network's SHA-256, since the gate of one network means nothing to another.
     """
     digest = {"network_sha256": sha256(network.path)}
-    arrays = {f"{name}{i}": a for i, layer in enumerate(fitted.layers) for name, a in zip("wb", layer, strict=True)}
+    arrays = {f"{name}{i}": a for i, layer in enumerate(fitted.gate) for name, a in zip("wb", layer, strict=True)}
     with atomic(folder / "gate.npz") as partial:
         np.savez(partial, **arrays, **digest)
     # The threshold last: without its gate it would mean nothing.
-    values = {"temperature": temperature, "score": "gate", "threshold": fitted.threshold}
+    values = {"temperature": fitted.temperature, "score": fitted.score, "threshold": fitted.threshold}
     write_json(folder / "calibration.json", values | digest)
