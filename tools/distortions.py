@@ -26,7 +26,6 @@ def prepare(front: keras.Sequential) -> Callable:
     return change
 
 
-@keras.saving.register_keras_serializable("helpers")
 class RandomStroke(RandomChange):
     """Makes strokes bolder, finer or softer: mixes each image with its dilation or erosion, then with its blur.
 
@@ -50,7 +49,6 @@ class RandomStroke(RandomChange):
         return images + softness * (ops.average_pool(images, 3, 1, "same") - images)
 
 
-@keras.saving.register_keras_serializable("helpers")
 class RandomNoise(RandomChange):
     """Adds Gaussian noise of random strength to some images.
 
@@ -70,7 +68,6 @@ class RandomNoise(RandomChange):
         return images + ops.reshape(strength, (-1, 1, 1, 1)) * chance.normal(tf.shape(images))
 
 
-@keras.saving.register_keras_serializable("helpers")
 class RandomPatch(RandomChange):
     """Covers a rectangle of an image with grey, and another one with a piece of another image.
 

@@ -35,18 +35,15 @@ LONGEST = 9  # digits in a strip
 def strip_cnn() -> keras.Model:
     """Strips (N, 32, W, 1) to logits (N, W/2, 11): of the blank, then of the ten digits. 136,539 parameters."""
 
-    def convolution(x, filters, kernel, **how):
-        x = layers.Conv2D(filters, kernel, use_bias=False, **({"padding": "same"} | how))(x)
+    def convolution(x, filters, kernel):
+        x = layers.Conv2D(filters, kernel, padding="same", use_bias=False)(x)
         return layers.ReLU()(layers.BatchNormalization(momentum=0.98)(x))
 
     inputs = keras.Input((reading.HIGH, None, 1), name="strips")
     x = layers.Rescaling(1 / 255)(inputs)
     x = layers.MaxPooling2D(2)(convolution(x, 16, 3))
-    x = layers.MaxPooling2D((2, 1))(convolution(x, 32, 3))
-    x = layers.MaxPooling2D((2, 1))(convolution(x, 48, 3))
-    x = layers.MaxPooling2D((2, 1))(convolution(x, 64, 3))
-    x = convolution(x, 96, (2, 3))
-    x = layers.MaxPooling2D((2, 1))(x)
+    for filters, kernel in ((32, 3), (48, 3), (64, 3), (96, (2, 3))):
+        x = layers.MaxPooling2D((2, 1))(convolution(x, filters, kernel))
     x = convolution(x, 64, (1, 5))
     x = layers.Dropout(0.1)(x)
     x = convolution(x, 64, (1, 5))
@@ -56,10 +53,7 @@ def strip_cnn() -> keras.Model:
 
 def labels(texts: list[str]) -> np.ndarray:
     """Texts for CTC: int32 (N, LONGEST), each digit plus one, filled up with 0."""
-    found = np.zeros((len(texts), LONGEST), np.int32)
-    for row, text in zip(found, texts, strict=True):
-        row[: len(text)] = [int(digit) + 1 for digit in text]
-    return found
+    return keras.utils.pad_sequences([[int(digit) + 1 for digit in text] for text in texts], LONGEST, padding="post")
 
 
 @command
@@ -72,18 +66,18 @@ def main(argv: list[str] | None = None) -> None:
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(0)
     folder = paths.outputs() / "strip-training"
-    model = compiled(args.epochs * (args.per_epoch // BATCH))
+    steps = args.per_epoch // BATCH
+    model = compiled(args.epochs * steps)
     keeper = Checkpoint(folder / "state.npz", {"epochs": args.epochs, "per_epoch": args.per_epoch})
     with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as helper:
         epochs = range(keeper.restore(model), args.epochs)
         held_out = helper.submit(strips, HELD_OUT, 10**6) if epochs else None
-        coming = helper.submit(strips, args.per_epoch, epochs[0]) if epochs else None
+        coming = helper.submit(strips, steps * BATCH, epochs[0]) if epochs else None
         for epoch in epochs:
             x, texts = coming.result()
-            coming = helper.submit(strips, args.per_epoch, epoch + 1) if epoch + 1 < args.epochs else None
+            coming = helper.submit(strips, steps * BATCH, epoch + 1) if epoch + 1 < args.epochs else None
             keras.utils.set_random_seed(epoch)
-            whole = args.per_epoch // BATCH * BATCH
-            model.fit(x[:whole, ..., None], labels(texts[:whole]), batch_size=BATCH, verbose=0, callbacks=[keeper])
+            model.fit(x[..., None], labels(texts), batch_size=BATCH, verbose=0, callbacks=[keeper])
             loss, scores = keeper.history["loss"][-1], score(model, *held_out.result())
             print(f"epoch {epoch + 1}: loss {loss:.3f}, {scores}", flush=True)
     write_bytes(folder / "strips.keras", packed(model))
@@ -95,26 +89,19 @@ def main(argv: list[str] | None = None) -> None:
 
 def compiled(steps: int) -> keras.Model:
     """The network, ready for so many steps: AdamW, its rate rising for a tenth of them, then falling along a cosine."""
-    rate = keras.optimizers.schedules.CosineDecay(
-        PEAK / 20, steps - steps // 10, warmup_target=PEAK, warmup_steps=steps // 10
-    )
+    rise = steps // 10
+    rate = keras.optimizers.schedules.CosineDecay(PEAK / 20, steps - rise, warmup_target=PEAK, warmup_steps=rise)
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=1e-3, clipnorm=1.0)
     model = strip_cnn()
-    model.compile(
-        keras.optimizers.AdamW(rate, weight_decay=1e-3, clipnorm=1.0), loss=keras.losses.CTC(), jit_compile=False
-    )
+    model.compile(optimizer, loss=keras.losses.CTC(), jit_compile=False)
     return model
 
 
 def convert(source: Path, target: Path) -> None:
     """Writes a .keras file for LiteRT, its weights in 16 bits, for any number of strips of any width."""
     with quiet_stderr():
-        keras.models.load_model(source, compile=False).export(
-            str(target),
-            format="litert",
-            verbose=False,
-            optimizations=[tf.lite.Optimize.DEFAULT],
-            target_spec={"supported_types": [tf.float16]},
-        )
+        small = {"optimizations": [tf.lite.Optimize.DEFAULT], "target_spec": {"supported_types": [tf.float16]}}
+        keras.models.load_model(source, compile=False).export(str(target), format="litert", verbose=False, **small)
 
 
 def score(model: keras.Model, x: np.ndarray, texts: list[str]) -> str:

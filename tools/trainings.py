@@ -3,7 +3,7 @@
 import argparse
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
@@ -16,8 +16,6 @@ from helpers.files import atomic, read_json, write_json
 
 if TYPE_CHECKING:
     import keras
-
-NOT_FIGURES = ("seed", "epochs")  # what a row holds beside its figures
 
 
 def at_least_1(text: str) -> int:
@@ -53,7 +51,7 @@ def network_file(epochs: int, seed: int | str) -> Path:
 
 
 def train_kept(
-    file: Path, recipe: object, function: Callable, items: Iterable, args: argparse.Namespace, data: tuple = ()
+    file: Path, recipe: object, function: Callable, items: Sequence, args: argparse.Namespace, data: tuple = ()
 ):
     """The rows of all items in order, by `train_all`; each is kept in `file` as it ends, and not made again.
 
@@ -61,7 +59,6 @@ def train_kept(
     """
     before = read_json(file) if file.exists() else {}
     rows = before.get("rows", {}) if before.get("recipe") == recipe else {}
-    items = list(items)
     for item, row in train_all(function, [item for item in items if str(item) not in rows], args, data):
         rows[str(item)] = row
         write_json(file, {"recipe": recipe, "rows": rows})
@@ -95,7 +92,7 @@ def write_bytes(file: Path, content: bytes) -> None:
 
 def over_seeds(rows: list[dict]) -> dict[str, dict]:
     """The "mean", "sd" (None for one seed) and "values" of each figure, from one row of figures per seed."""
-    values = {name: [row[name] for row in rows] for name in rows[0] if name not in NOT_FIGURES}
+    values = {name: [row[name] for row in rows] for name in rows[0] if name not in ("seed", "epochs")}
     return {
         "mean": {name: fmean(its) for name, its in values.items()},
         "sd": {name: stdev(its) if len(its) > 1 else None for name, its in values.items()},
