@@ -105,19 +105,16 @@ def fit_weights(rows: list[KnownRow]) -> dict[str, dict[str, float]]:
     """The weights of both kinds of facts that maximise the conditional likelihood of the right readings (L-BFGS)."""
     from scipy.optimize import minimize
 
-    scales = [
-        np.maximum(np.concatenate(facts).std(axis=0), 0.02)
-        for facts in ([row.facts for row in rows], [row.rest_facts for row in rows])
-    ]
-    for scale in scales:
-        scale[0] = 1.0  # the fact "always" is constant
-    split = len(scales[0])
+    split = len(rows[0].facts[0])
+    both = [row.facts for row in rows], [row.rest_facts for row in rows]
+    scale = np.concatenate([np.maximum(np.concatenate(facts).std(axis=0), 0.02) for facts in both])
+    scale[[0, split]] = 1.0  # the fact "always" is constant
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
         """The penalised negative log-likelihood and its gradient."""
         value, slope = 0.5 * RIDGE * (weights**2).sum(), RIDGE * weights
         for row in rows:
-            facts, rest_facts = row.facts / scales[0], row.rest_facts / scales[1]
+            facts, rest_facts = row.facts / scale[:split], row.rest_facts / scale[split:]
             scores, skips = facts @ weights[:split], rest_facts @ weights[split:]
             spelt = scores[:, None] + row.logs[:, row.text]
             right = expectations(row.pieces, row.spans, spelt, row.rests, skips, len(row.text))
@@ -130,9 +127,8 @@ def fit_weights(rows: list[KnownRow]) -> dict[str, dict[str, float]]:
             slope[split:] += rest_facts.T @ (every[2] - right[2])
         return value, slope
 
-    found = minimize(loss, np.zeros(split + len(scales[1])), jac=True, method="L-BFGS-B", options={"maxiter": STEPS})
-    values = found.x[:split] / scales[0], found.x[split:] / scales[1]
-    kinds = zip(("digit", "rest"), rows[0].names, values, strict=True)
+    found = minimize(loss, np.zeros(len(scale)), jac=True, method="L-BFGS-B", options={"maxiter": STEPS})
+    kinds = zip(("digit", "rest"), rows[0].names, np.split(found.x / scale, [split]), strict=True)
     return {kind: {n: round(float(x), 3) for n, x in zip(its, y, strict=True)} for kind, its, y in kinds}
 
 
