@@ -1,4 +1,4 @@
-// The drawing pad in the browser; helpers/pad.py is its other half. A plain module: nothing to build or to fetch.
+// The drawing pad in the browser; helpers/notebook/pad.py is its other half. A plain module: nothing to build or to fetch.
 
 const SIDE = 280; // of the drawing, in units of its own, whatever its size on the screen
 const INK = 18; // width of a stroke
