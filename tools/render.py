@@ -127,8 +127,8 @@ def keep_results(folder: Path, needs: set[str]) -> None:
     own = [folder / need for need in needs if not need.startswith(("data/", "outputs/"))]
     files = [*(folder / "metrics").glob("*.json"), folder / "manifest.json", *own]
     for file, name in [(folder / PICTURE, "results.png"), *((file, file.relative_to(folder)) for file in files)]:
+        content = file.read_bytes()
         with atomic(paths.REFERENCE / name) as partial:
-            content = file.read_bytes()
             partial.write_bytes(portable(content) if file.suffix == ".keras" else content)
 
 
@@ -142,7 +142,7 @@ def kept_results(*names: str) -> dict[str, dict]:
 
 def write_results() -> None:
     """Writes the README's tables from outputs/reference/: one run with default parameters, and means over seeds."""
-    found = kept_results("accuracy", "edge", "robustness", "custom_images", "lines", "speed", "manifest")
+    found = kept_results("accuracy", "edge", "robustness", "custom_images", "lines", "pruning", "speed", "manifest")
     metrics = {file.stem: read_json(file) for file in (paths.REFERENCE / "metrics").glob("*.json")}
     file = paths.REFERENCE / "seeds.json"
     found["seeds"] = read_json(file) if file.exists() else {}
