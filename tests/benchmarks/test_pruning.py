@@ -23,6 +23,7 @@ def test_the_smallest_weights_of_all_kernels_become_zero():
     assert np.count_nonzero(model.get_weights()[0]) == 3
 
 
+@pytest.mark.thorough
 def test_pruned_networks_have_their_zeros_and_are_not_made_again(monkeypatch, outputs):
     few = data.load()
     parts = tuple((few.x_train[a : a + 200], few.y_train[a : a + 200]) for a in (0, 200, 400))

@@ -55,6 +55,7 @@ def test_lines(written, monkeypatch):
     assert lines.main(["--per-condition", "2", "--cuts"]) == 0 and not written
 
 
+@pytest.mark.thorough
 def test_rejection(written, monkeypatch, capsys):
     some = {name: nondigits.FAMILIES[name] for name in ("letters", "textures")}
     monkeypatch.setattr(nondigits, "FAMILIES", some)

@@ -34,6 +34,7 @@ def test_labels_are_what_ctc_expects():
     assert train_strips.labels(["", "09"]).tolist() == [[0] * 9, [1, 10] + [0] * 7]
 
 
+@pytest.mark.thorough
 def test_a_stopped_training_goes_on_to_the_same_network(tmp_path, monkeypatch):
     # A thread stands for the process that simulates, which the fixture above does not reach.
     futures = train_strips.concurrent.futures
