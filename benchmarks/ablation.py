@@ -84,13 +84,14 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     kept, recipe = paths.outputs() / "ablation" / "rows.json", [VARIANTS, EPOCHS, BATCH_SIZE, RATE]
     if FILE.exists() and not kept.exists():
-        write_json(kept, {"recipe": recipe, "rows": read_json(FILE)["rows"]})
+        before = read_json(FILE)
+        write_json(kept, {"recipe": before.get("recipe", recipe), "rows": before["rows"]})
     items = [f"{name}/{seed}" for seed in range(args.seeds) for name in VARIANTS]
     split = parts()
     found = trainings.train_kept(kept, recipe, train_and_measure, items, args, split)
     rows = dict(zip(items, found, strict=True))
     variants = {name: summary([rows[f"{name}/{seed}"] for seed in range(args.seeds)]) for name in VARIANTS}
-    counts = {"seeds": args.seeds, "images": CORRUPTED, "train_images": len(split[0][0])}
+    counts = {"recipe": recipe, "seeds": args.seeds, "images": CORRUPTED, "train_images": len(split[0][0])}
     write_json(FILE, counts | {"variants": variants, "rows": rows} | environment())
     for name, variant in variants.items():
         cells = [variant["accuracy"], variant["val_accuracy"], *(variant["mnist_c"][c] for c in ("fog", "mean"))]

@@ -49,8 +49,11 @@ def corrupt(x: np.ndarray, name: str, severity: int | None = None, seed: int = 0
         severity: 1 (weakest) to 5; None is the benchmark's default.
         seed: of the random numbers.
 
-    Returns float32 (N, 28, 28), 0..255, not rounded, as in the benchmark. Raises UserError for an unknown name, a
-    severity that the corruption does not have, or other images.
+    Returns:
+        float32 (N, 28, 28), 0..255, not rounded, as in the benchmark.
+
+    Raises:
+        UserError: for an unknown name, a severity that the corruption does not have, or other images.
     """
     if name not in CORRUPTIONS:
         close = difflib.get_close_matches(str(name), CORRUPTIONS, n=1)

@@ -45,7 +45,14 @@ class Candidate(NamedTuple):
 
 
 def preprocess(picture: np.ndarray) -> Steps:
-    """Runs all steps in order on a picture: the first of `find_candidates`, whose errors it raises."""
+    """Runs all steps in order on a picture: the first of `find_candidates`.
+
+    Returns:
+        Name of the step -> picture after it; the last, "centred 28×28", has MNIST's form.
+
+    Raises:
+        UserError: if the array is not a picture; NoDigit if no digit is found in it.
+    """
     return find_candidates(picture, limit=1)[0]
 
 
@@ -55,9 +62,11 @@ def find_candidates(picture: np.ndarray, limit: int = 4) -> list[Steps]:
     Where the polarity, the threshold or the choice of ink is in doubt, each alternative is tried; readings with nearly
     the same result count as one. A classifier can then choose among them.
 
+    Args:
+        limit: largest number of readings.
+
     Returns:
-        The steps of at most `limit` readings, each as name of the step -> picture after it; the last step,
-        "centred 28×28", has MNIST's form.
+        The steps of each reading, as `preprocess` returns them.
 
     Raises:
         UserError: if the array is not a picture; NoDigit if no digit is found in it.

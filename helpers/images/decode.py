@@ -41,7 +41,8 @@ def read_image(source: str | Path | bytes, detail: int = DETAIL) -> np.ndarray:
         detail: pixels that suffice. A picture whose longest side is at least twice as long is decoded at 1/2, 1/4 or
             1/8 of its size, but not below `detail`: several times as fast for JPEG.
 
-    Raises UserError if the file is missing, unreadable, empty, damaged, too large or not a picture.
+    Raises:
+        UserError: if the file is missing, unreadable, empty, damaged, too large or not a picture.
     """
     name, page = "The picture" if isinstance(source, bytes) else Path(source).name, None
     if not isinstance(source, bytes) and (named := PAGE.fullmatch(str(source))) and not Path(source).exists():

@@ -46,7 +46,10 @@ def fit_box(digit: np.ndarray, box: int = BOX) -> np.ndarray:
 def centre_of_mass(digit: np.ndarray) -> np.ndarray:
     """Places a digit in 28×28 black pixels with its centre of mass in the middle, moving it by whole pixels.
 
-    In MNIST every centre of mass lies within half a pixel of pixel (14, 14). Raises NoDigit if the digit has no ink.
+    In MNIST every centre of mass lies within half a pixel of pixel (14, 14).
+
+    Raises:
+        NoDigit: if the digit has no ink.
     """
     mass = float(digit.sum())
     if mass == 0:

@@ -37,7 +37,10 @@ def to_grayscale(picture: np.ndarray) -> np.ndarray:
 
     The usual weights (0.30, 0.59, 0.11) make yellow ink almost as bright as paper. Here the weights are the direction
     in colour space along which neighbouring pixels differ most: the first principal component of the local contrast.
-    For black-and-white pictures that is the plain mean. Returns uint8 (H, W); bright stays bright.
+    For black-and-white pictures that is the plain mean.
+
+    Returns:
+        uint8 (H, W); bright stays bright.
     """
     if picture.ndim == 2:
         return picture

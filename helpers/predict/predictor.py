@@ -50,8 +50,11 @@ class Predictor:
     def __init__(self, model: str | Path | None = None):
         """Loads a model and what was fitted to it: calibration.json and gate.npz in the same folder.
 
-        `model` is a .tflite or .keras file; by default the shipped one, see `find_model`. Raises UserError if there is
-        none, or if one of the files cannot be used or belongs to another model.
+        Args:
+            model: A .tflite or .keras file; by default the shipped one, see `find_model`.
+
+        Raises:
+            UserError: If there is none, or if one of the files cannot be used or belongs to another model.
         """
         self.network = load(model)  # uint8 (N, 28, 28) -> logits (N, 10), features (N, F)
         self.look = None  # a second look at words in doubt: with the shipped model, where LiteRT is there
@@ -63,10 +66,19 @@ class Predictor:
         digit_score(*self.network(np.zeros((1, FIELD, FIELD), np.uint8)), self.calibration)
 
     def probabilities(self, x: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities (N, 10) of prepared images uint8 (N, 28, 28). Raises UserError for other arrays.
+        """Calibrated probabilities of prepared images.
 
         Images of which the network is not SURE get a second look, by `half_pixel_moves`: the mean of all five
         answers counts. Only those, since it takes five times as long.
+
+        Args:
+            x: uint8 (N, 28, 28).
+
+        Returns:
+            (N, 10), each row adding up to 1.
+
+        Raises:
+            UserError: For other arrays.
         """
         return self._look_again(x, self.network(x)[0])
 

@@ -48,3 +48,11 @@ def test_what_is_shipped_counts_as_trained(trained):
     (ablation.paths.outputs() / "ablation" / "rows.json").unlink()
     ablation.main(["--seeds", "2"])
     assert len(trained) == len(set(trained)) == 2 * len(ablation.VARIANTS)
+
+
+def test_what_another_recipe_made_is_made_again(trained, monkeypatch):
+    ablation.main(["--seeds", "1"])
+    (ablation.paths.outputs() / "ablation" / "rows.json").unlink()
+    monkeypatch.setattr(ablation, "EPOCHS", ablation.EPOCHS + 1)
+    ablation.main(["--seeds", "1"])
+    assert len(trained) == 2 * len(ablation.VARIANTS)
